@@ -1,0 +1,1 @@
+"""What happens when one tries: brute force that knows no theory."""
