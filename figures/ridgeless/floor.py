@@ -1,0 +1,142 @@
+"""The floor: the least limiting risk of interpolation, against the signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numerics.monte_carlo import Estimate
+from numerics.ridgeless import monte_carlo_risk
+from theory.ridgeless import Gaussian, OptimalBandwidth, null_threshold, optimal_bandwidth
+
+from ..plot import NUMERICS, THEORY, Data, Floats, Plot, Series
+from ..style import (
+    BLACK,
+    DOTTED,
+    LONG_DASHED,
+    PURPLE,
+    Look,
+    canvas,
+    handle,
+    legend_above,
+    line,
+    points,
+    title,
+)
+from .setting import KERNELS, Named, generators, measured
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLANE = Named("Gaussian, $d=2$", Gaussian(2), "gaussian", Look(PURPLE, LONG_DASHED, "D"), 2.0)
+CURVES = (*KERNELS, PLANE)
+NULL_LOOK = Look(BLACK, DOTTED, "")
+THRESHOLD_LOOK = Look(BLACK, DOTTED, "*", filled=True)
+RANGE = 1e-2, 1e4
+
+
+def floor(
+    resolution: int = 49, count: int = 5, n: int = 256, draws: int = 200, seed: int = 3
+) -> Plot:
+    """The infimum over c of SNR·B(c) + V(c) against SNR, in units of σ², and the best c.
+
+    Points: the risk for a constant target at that bandwidth, on n grid points (16 × 16 in d = 2),
+    where approximation is the limit's and estimation differs by less than the eye or the error
+    bars can see.
+
+    Args:
+        resolution: Ratios on the lines.
+        count: Ratios at which numerics is run, from 1 to 10⁴.
+        n: Grid points in one dimension.
+        draws: Data sets per point.
+        seed: Of the noise.
+    """
+    snr = np.geomspace(1.0, RANGE[1], count)
+    fine = np.unique(np.concatenate([np.geomspace(*RANGE, resolution), snr, _near_thresholds()]))
+    data = {"zero function": Series(fine, fine)}
+    rngs = generators(seed)
+    for named in CURVES:
+        data |= _curve(named, fine, snr, n if named.kernel.dimension == 1 else 16, draws, rngs)
+    return Plot("ridgeless.floor", data, _paint)
+
+
+def _near_thresholds() -> Floats:
+    """Ratios just above s*, where the best bandwidth falls to 0."""
+    thresholds = {float(null_threshold(named.kernel)) for named in CURVES}
+    return np.ravel(np.outer(sorted(thresholds), 1 + 10.0 ** np.arange(-4, 0)))
+
+
+def _curve(
+    named: Named,
+    fine: Floats,
+    snr: Floats,
+    n: int,
+    draws: int,
+    rngs: Iterator[np.random.Generator],
+) -> dict[str, Series]:
+    best = {float(s): optimal_bandwidth(named.kernel, float(s)) for s in fine}
+    interpolants = np.array([s for s, b in best.items() if not b.null])
+    threshold = np.array([float(null_threshold(named.kernel))])
+    bandwidths = np.array([best[s].spacing_bandwidth for s in interpolants])
+    return {
+        f"{named.name}{THEORY}": Series(fine, np.array([b.risk for b in best.values()])),
+        f"{named.name}{NUMERICS}": measured(
+            snr, lambda s: _measure(named, best[s], s, n, draws, next(rngs))
+        ),
+        f"{named.name}: threshold": Series(threshold, threshold),
+        f"{named.name}: bandwidth": Series(interpolants, bandwidths),
+    }
+
+
+def _measure(
+    named: Named,
+    best: OptimalBandwidth,
+    snr: float,
+    n: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> Estimate:
+    """The risk for σ² = 1 and a constant target of height √SNR."""
+    d = named.kernel.dimension
+    return monte_carlo_risk(
+        named.profile,
+        n,
+        best.spacing_bandwidth / n,
+        {(0,) * d: math.sqrt(snr)},
+        draws=draws,
+        rng=rng,
+        dimension=d,
+        order=6 if d == 1 else 4,
+    )
+
+
+def _paint(data: Data) -> Figure:
+    figure, panels = canvas(3.0, 2)
+    for named in CURVES:
+        line(panels[0], data[f"{named.name}{THEORY}"], named.look)
+        points(panels[0], data[f"{named.name}{NUMERICS}"], named.look)
+        line(panels[1], data[f"{named.name}: bandwidth"], named.look)
+    _mark_null(panels[0], data)
+    for axes in panels:
+        axes.set(xscale="log", yscale="log", xlim=(RANGE[0], 1.6 * RANGE[1]))
+        axes.set_xlabel(r"SNR $= \Vert f^*\Vert^2/\sigma^2$")
+    panels[0].set(ylim=(0.008, 2.0), ylabel=r"least risk, in units of $\sigma^2$")
+    panels[1].set(ylabel=r"best bandwidth $c$, in grid spacings")
+    title(panels[0], 0, "floor")
+    title(panels[1], 1, "where it is attained")
+    looks = [handle(named.look, named.name) for named in CURVES]
+    null = handle(NULL_LOOK, "zero function", shows="line")
+    star = handle(THRESHOLD_LOOK, r"threshold $s^*$", shows="points")
+    legend_above(figure, [*looks, null, star], 3)
+    return figure
+
+
+def _mark_null(axes: Axes, data: Data) -> None:
+    """The risk of predicting zero, and where interpolation begins to beat it."""
+    line(axes, data["zero function"], NULL_LOOK)
+    for named in CURVES:
+        points(axes, data[f"{named.name}: threshold"], THRESHOLD_LOOK)
