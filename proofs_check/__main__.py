@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from proofs_check.claim import Budget, Claim, Kind, Setting
+from .claim import Budget, Claim, Kind, Setting
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from proofs_check.ledger import Judgement, Ledger
+    from .ledger import Judgement, Ledger
 
 USAGE = 3
 """Exit code for a call that makes no sense; 1 and 2 are verdicts."""
@@ -98,7 +98,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _chosen(names: Sequence[str]) -> tuple[Mapping[str, Claim], tuple[str, ...]]:
-    from proofs_check.claims import load, select
+    from .claims import load, select
 
     claims = load()
     try:
@@ -112,7 +112,7 @@ def _run(
 ) -> Ledger:
     from rich.progress import Progress
 
-    from proofs_check.ledger import run
+    from .ledger import run
 
     setting = Setting(options.budget, options.seed)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -125,8 +125,8 @@ def _run(
 
 
 def _publish(ledger: Ledger, options: argparse.Namespace, console: Console) -> None:
-    from proofs_check import report
-    from proofs_check.html import write_html
+    from . import report
+    from .html import write_html
 
     report.print_report(ledger, console)
     try:
@@ -145,18 +145,18 @@ def _show(command: str, arguments: Sequence[str]) -> int:
     parser.add_argument("id")
     claim = _claim(parser.parse_args(arguments).id)
     if command == "cite":
-        from proofs_check.cite import cite
+        from .cite import cite
 
         print(cite(claim))
     else:
-        from proofs_check.explain import explain
+        from .explain import explain
 
         print(explain(claim))
     return 0
 
 
 def _claim(name: str) -> Claim:
-    from proofs_check.claims import load, unknown_name
+    from .claims import load, unknown_name
 
     claims = load()
     if name not in claims:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-from proofs_check.claim import Claim
+from .claim import Claim
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proofs_check.cite import papers_of
-from proofs_check.claim import Claim, Leg
+from .cite import papers_of
+from .claim import Claim, Leg
 
 
 def explain(claim: Claim) -> str:
@@ -54,7 +54,7 @@ def _leg(leg: Leg) -> str:
 
 
 def _derivation(claim: Claim, leg: Leg) -> Iterator[str]:
-    from proofs_check.legs import DerivationRun
+    from .legs import DerivationRun
 
     if not isinstance(leg.run, DerivationRun):
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from proofs_check.ledger import Judgement, Ledger
-from proofs_check.report import leg_line, summary, versions, write_atomically
+from .ledger import Judgement, Ledger
+from .report import leg_line, summary, versions, write_atomically
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -14,7 +14,7 @@ from typing import Any
 
 from flint import acb, arb, ctx
 
-from proofs_check.claim import UndecidedError
+from .claim import UndecidedError
 
 Integrand = Callable[[acb, bool], acb]
 """(box, analytic) -> values on the box; not finite where `analytic` is asked for and fails."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proofs_check.claim import FALSE_FAIL_BUDGET, Claim, Kind, Leg, Setting
-from proofs_check.claims import supports
-from proofs_check.trials import (
+from .claim import FALSE_FAIL_BUDGET, Claim, Kind, Leg, Setting
+from .claims import supports
+from .trials import (
     LegResult,
     MutantResult,
     Outcome,
@@ -228,6 +228,6 @@ def _judgements(
 
 def _judge_registered(claim: str, setting: Setting, kind: Kind | None, matrix: bool) -> Judgement:
     # Claims hold closures, which do not travel between processes; ids do.
-    from proofs_check.claims import load
+    from .claims import load
 
     return judge(load()[claim], setting, kind, matrix)

@@ -11,8 +11,9 @@ from typing import Any
 
 from flint import acb, arb, ctx, fmpq
 
-from proofs_check.claim import Budget, Evidence, Formulas, Kind, Leg, Setting
 from theory.derivation import Derivation
+
+from .claim import Budget, Evidence, Formulas, Kind, Leg, Setting
 
 Case = tuple[str, object, object]
 """A point described in words, the value to be judged there, and the reference."""

@@ -15,7 +15,7 @@ from typing import Any
 import sympy
 from sympy.polys.rootoftools import ComplexRootOf
 
-from proofs_check.claim import Claim, Mutant
+from .claim import Claim, Mutant
 
 STRETCH = sympy.Rational(51, 50)
 """A coefficient set wrong by 2 %: a gross but not an absurd mistake."""

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from proofs_check.ledger import Judgement, Ledger, Verdict
-from proofs_check.trials import Figure, LegResult, MutantResult, Outcome
+from .claim import Kind
+from .ledger import Judgement, Ledger, Verdict
+from .trials import Figure, LegResult, MutantResult, Outcome
 
 COLOURS = {
     Verdict.PROVED: "green",
@@ -132,7 +134,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 def print_report(ledger: Ledger, console: Console) -> None:
     """Print the table, what failed and how to reproduce it, and what was skipped."""
-    table = Table("claim", "verdict", "evidence", "mutants", "time", show_lines=False)
+    table = Table(show_lines=False)
+    for column in ("claim", "verdict", "evidence", "mutants", "time"):
+        table.add_column(column, no_wrap=column in ("claim", "mutants", "time"))
     for judgement in ledger.judgements:
         table.add_row(*_row(ledger, judgement))
     console.print(table)
@@ -145,7 +149,10 @@ def print_report(ledger: Ledger, console: Console) -> None:
 
 def _row(ledger: Ledger, judgement: Judgement) -> tuple[str, ...]:
     colour = COLOURS[judgement.verdict]
-    evidence = "\n".join(leg_line(leg) for leg in judgement.legs)
+    kinds = dict.fromkeys(leg.kind for leg in judgement.legs)
+    evidence = "\n".join(
+        kind_line(kind, [leg for leg in judgement.legs if leg.kind is kind]) for kind in kinds
+    )
     return (
         judgement.claim,
         f"[{colour}]{escape(ledger.headline(judgement))}[/{colour}]",
@@ -153,6 +160,27 @@ def _row(ledger: Ledger, judgement: Judgement) -> tuple[str, ...]:
         f"{judgement.killed}/{len(judgement.mutants)}",
         f"{judgement.seconds:.1f} s",
     )
+
+
+# What a kind of evidence is worth is told by its weakest leg: fewest digits, largest z or radius.
+WEAKEST: dict[str, Callable[[list[float]], float]] = {
+    "digits": min,
+    "radius": max,
+    "z": lambda scores: max(scores, key=abs),
+}
+
+
+def kind_line(kind: Kind, legs: list[LegResult]) -> str:
+    """How many legs of a kind held, and the figures of the weakest; failures by name."""
+    held = [leg for leg in legs if leg.outcome is Outcome.HELD]
+    others = [f"{leg.name} {str(leg.outcome).upper()}" for leg in legs if leg not in held]
+    figures = []
+    for name, weakest in WEAKEST.items():
+        values = [float(leg.figures[name]) for leg in held if name in leg.figures]
+        if values:
+            figures.append(f"{name} {_short(weakest(values))}")
+    counted = [f"{len(held)} {kind}"] if held else []
+    return "; ".join(counted + figures + others)
 
 
 def leg_line(leg: LegResult) -> str:

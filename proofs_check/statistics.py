@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, ndtri, stdtrit
 
-from proofs_check.claim import Evidence
+from .claim import Evidence
 
 
 @dataclass(frozen=True)

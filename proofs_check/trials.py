@@ -16,7 +16,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from proofs_check.claim import (
+from .claim import (
     Claim,
     Evidence,
     Formulas,
@@ -194,7 +194,7 @@ def try_mutants(
         setting: Budget, seed and false-fail probability.
         every_leg: Run every leg on every mutant (the full kill matrix) instead.
     """
-    from proofs_check.mutation import mutants_of  # SymPy loads only when something is mutated
+    from .mutation import mutants_of  # SymPy loads only when something is mutated
 
     mutants = mutants_of(claim)
     trials: list[list[Trial]] = [[] for _ in mutants]

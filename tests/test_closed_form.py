@@ -414,6 +414,8 @@ def test_ranges_with_inner_extrema(
 def test_a_range_that_cannot_be_reached_is_not_returned() -> None:
     with pytest.raises(ArithmeticError, match=r"not reached with .* pieces; proved"):
         LAPLACE.enclose(1, 2, 2**-60)  # a ball's radius has 30 bits
+    with pytest.raises(ArithmeticError, match="bits cancel, too many"):
+        LAPLACE.enclose(1e-300, 2e-300)
     with pytest.raises(ArithmeticError, match="fewer than"):
         form(sympy.sin(x) ** 2 + sympy.cos(x) ** 2 - 1).enclose(1, 2)
 

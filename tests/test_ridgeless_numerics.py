@@ -42,6 +42,7 @@ from numerics.ridgeless import (
     truncation_error,
     uniform_design,
 )
+from numerics.ridgeless.interpolation import factorise
 
 EPS = np.finfo(np.float64).eps
 
@@ -198,6 +199,25 @@ def test_euler_maclaurin_remainder_is_bounded(d, monkeypatch):
     assert 1e-10 < error <= bound < 0.1
 
 
+def test_rows_replaced_by_integrals_are_bounded(monkeypatch):
+    # d = 2: Σ_m (t² + m²)^{-3/2} against ∫ = 2/t², over the rows t = 3/2, 5/2, ... of one side.
+    rows = np.arange(1.5, 12)
+    m = np.arange(-20_000, 20_001.0)
+    sums = np.array([np.sum((t**2 + m**2) ** -1.5) for t in rows])
+    sums += 1 / 20_000.5**2  # the two ends
+    error = np.sum(np.abs(sums - 2 / rows**2))
+    monkeypatch.setattr(lattice, "NEAR", 1)
+    monkeypatch.setattr(lattice, "ORDER", 2)
+    monkeypatch.setattr(lattice, "_BERNOULLI", bernoulli(4))
+    (bound,) = lattice._layer_remainders(1, 1.5)
+    assert 1e-5 < error <= bound < 0.1
+    lattice.power_sum_error.cache_clear()
+    whole = lattice.power_sum_error(2, 1.5)
+    inside, end = 3 * lattice.power_sum_error(1, 1.5), 2 * lattice._end_remainder(1.0)
+    lattice.power_sum_error.cache_clear()
+    assert whole == pytest.approx(inside + 2 * bound + 2 * end)
+
+
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_cauchy_truncation_is_below_rounding(d):
     assert truncation_error(Profile("cauchy", d), 0.5) < 1e-16
@@ -333,6 +353,9 @@ def test_singular_systems_are_named():
         fit("gaussian", grid(16, 1), np.ones(16), 1.0)
     with pytest.raises(SingularSystemError, match="repeated points"):
         fit("laplace", [0.1, 0.1, 0.6], [1.0, 2.0, 3.0], 0.2)
+    # Cholesky gets through this one, with no digit left.
+    with pytest.raises(SingularSystemError, match=r"condition number \d\.\de\+1[67]"):
+        factorise(np.array([[1.0, 1 - EPS / 2], [1 - EPS / 2, 1.0]]), 0.0)
     assert np.isfinite(
         fit("gaussian", grid(16, 1), np.ones(16), 1.0, ridge=1e-6).coefficients
     ).all()
@@ -434,6 +457,13 @@ def test_quadrature_error_is_honest(profile, n, order):
     )
     assert 1e-15 < error <= rough.quadrature_error
     assert fine.quadrature_error < rough.quadrature_error / 10
+
+
+@pytest.mark.parametrize("nu", [0.3, 0.6, 1.0])
+def test_rough_kernels_are_integrated_well_too(nu):
+    for d in (1, 2):
+        risk = exact_risk(Profile("matern", d, nu=nu), grid(3, d), {(1,) * d: 1}, 1 / 3)
+        assert risk.quadrature_error < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -588,6 +618,9 @@ def test_both_paths_refuse_singular_systems():
     for method in ("fft", "dense"):
         with pytest.raises(SingularSystemError, match="singular to working precision"):
             monte_carlo_risk("gaussian", 16, 1.0, {}, draws=4, rng=0, method=method)
+        # A ridge below rounding (the largest eigenvalue is 40) makes it positive, not soluble.
+        with pytest.raises(SingularSystemError, match="singular to working precision"):
+            monte_carlo_risk("gaussian", 16, 1.0, {}, 1.0, 5e-15, draws=4, rng=0, method=method)
 
 
 # --- random designs ------------------------------------------------------------------------------

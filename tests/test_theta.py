@@ -14,6 +14,7 @@ from flint import acb, arb, ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theory import theta
 from theory.closed_form import ClosedForm, balls
 from theory.theta import (
     ComplementaryQuarterPeriod,
@@ -154,6 +155,42 @@ def test_wide_balls_contain_and_do_not_exceed(
                 point = arb(centre + radius * (2 * place - 1) * 0.999)
                 assert wide.overlaps(function._arb(point))
                 assert wide.contains(function._arb(point).mid()) or wide.rel_accuracy_bits() > 90
+
+
+@pytest.mark.parametrize("series", ["_theta3", "_theta2_tail", "_moment"])
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_what_is_left_out_of_a_sum_is_in_the_ball(
+    series: str, terms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ctx.workprec(300):
+        q = arb(0.04)
+        truth = getattr(theta, series)(q)
+        monkeypatch.setattr(theta, "_terms", lambda _: terms)
+        short = getattr(theta, series)(q)
+        assert short.contains(truth)
+        assert arb(10) ** -30 < short.rad() < 0.2
+
+
+@pytest.mark.parametrize("function", CLASSES)
+@pytest.mark.parametrize("bandwidth", [0.38, 0.42])
+def test_what_is_left_out_of_a_series_is_in_the_ball(
+    function: Any, bandwidth: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = form(function(c))
+    assert of._jets is not None
+    with ctx.workprec(200):
+        truth = of._jets(arb(bandwidth), 4)
+        monkeypatch.setattr(theta, "_terms", lambda _: 2)
+        monkeypatch.setattr(theta, "_series_terms", lambda _: 4)
+        theta._cached_thetas.cache_clear()
+        theta._cached_series.cache_clear()
+        short, series = function._arb(arb(bandwidth)), of._jets(arb(bandwidth), 4)
+    theta._cached_thetas.cache_clear()
+    theta._cached_series.cache_clear()
+    assert short.contains(truth[0])
+    assert 1e-9 < short.rad() < 0.1  # wide because terms are missing, and not absurdly so
+    assert all(wide.contains(narrow) for wide, narrow in zip(series, truth, strict=True))
+    assert series[0].rad() > 1e-12
 
 
 def test_balls_that_reach_zero_have_no_value() -> None:

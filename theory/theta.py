@@ -16,6 +16,8 @@ from typing import Any
 import sympy
 from flint import arb, arb_series, ctx, fmpq
 
+from .closed_form.jets import without_constant
+
 # The nomes are equal at c = 1/√(2π) = 0.3989; which one is used near there does not matter.
 _CROSSOVER = fmpq(2, 5)
 
@@ -317,7 +319,7 @@ def _theta_series(c: Any, exponent: Any, rate: Any) -> tuple[Any, Any, Any, Any]
         exponent: −1/(2c²) or −2π²c², a power series.
         rate: The least |exponent| on the ball c[0]; at least 1.3.
     """
-    last = 3 + math.isqrt(int(1.4 * ctx.prec / float(rate)))
+    last = _series_terms(rate)
     rest = _rest(c, 4 * last**2 * (-(last**2 - 1) * rate / 2).exp())
     theta2, theta3, theta4, moment = 2 + rest, 1 + rest, 1 + rest, 1 + rest
     for n in range(1, last):
@@ -329,6 +331,11 @@ def _theta_series(c: Any, exponent: Any, rate: Any) -> tuple[Any, Any, Any, Any]
     return theta2, theta3, theta4, moment
 
 
+def _series_terms(rate: Any) -> int:
+    """Return an N for which the rest is about 2^−prec."""
+    return 3 + math.isqrt(int(1.4 * ctx.prec / float(rate)))
+
+
 def _rest(c: Any, bound: Any) -> Any:
     """Enclose the power series of what is left out of a theta series, by Cauchy's estimate.
 
@@ -338,8 +345,7 @@ def _rest(c: Any, bound: Any) -> Any:
     """
     radius = c[0].abs_lower() / 4
     outer = [_symmetric(bound / radius**j) for j in range(ctx.cap)]
-    shift = arb_series([arb(0), *c.coeffs()[1:]], ctx.cap)
-    return arb_series(outer, ctx.cap)(shift)
+    return arb_series(outer, ctx.cap)(without_constant(c))
 
 
 @dataclass(frozen=True)
@@ -386,14 +392,18 @@ def _theta2_tail(q: Any) -> Any:
 def _deficit(thetas: _Thetas) -> Any:
     """(K − E)/K = 2π² (q − 4q⁴ + 9q⁹ − …)/(ϑ₄(q) K²), with relative accuracy."""
     q = thetas.nome
+    return 8 * q * _moment(q) / (thetas.theta4 * thetas.theta3**4)
+
+
+def _moment(q: Any) -> Any:
+    """1 − 4q³ + 9q⁸ − … = Σ (−1)ⁿ⁺¹ n² q^{n²−1} for 0 ≤ q < 1/8."""
     total, power, step = arb(0), q**3, q**5  # power = q^{n²−1}, step = q^{2n+1}
-    last = 2 + _terms(q)
+    last = 1 + _terms(q)
     for n in range(2, last):
         total += (-n * n if n % 2 == 0 else n * n) * power
         power, step = power * step, step * q * q
     # Term n+1 is less than (3/2)²/8⁵ of term n, so the rest is below twice the next.
-    total += 1 + _symmetric(2 * last**2 * power)
-    return 8 * q * total / (thetas.theta4 * thetas.theta3**4)
+    return 1 + total + _symmetric(2 * last**2 * power)
 
 
 def _terms(q: Any) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
-from proofs_check.claim import Claim
+from ..claim import Claim
 
 SLICES = ("ridgeless", "alignment", "rfm", "convolution", "collapse", "concepts")
 """The slices, in the order in which the papers build on each other."""

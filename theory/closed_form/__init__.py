@@ -1,5 +1,5 @@
 """One formula, four ways to evaluate it."""
 
-from theory.closed_form.form import ClosedForm
+from .form import ClosedForm
 
 __all__ = ["ClosedForm"]

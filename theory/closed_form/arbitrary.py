@@ -11,8 +11,8 @@ from typing import Any
 
 import mpmath
 
-from theory.closed_form.balls import algebraic_ball
-from theory.closed_form.program import Arithmetic, Operation, Program
+from .balls import algebraic_ball
+from .program import Arithmetic, Operation, Program
 
 GUARD_BITS = 32
 

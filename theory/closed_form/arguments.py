@@ -12,8 +12,8 @@ import numpy as np
 import sympy
 from flint import arb, ctx
 
-from theory.closed_form.balls import LARGEST_PRECISION, arb_arithmetic
-from theory.closed_form.program import compile_expression
+from .balls import LARGEST_PRECISION, arb_arithmetic
+from .program import compile_expression
 
 Scalar = int | float | Fraction | str
 _KINDS = "int, float, Fraction, str such as '0.1' or '1/3', or a NumPy real scalar"

@@ -12,10 +12,11 @@ from typing import Any
 import sympy
 from flint import acb, arb, ctx, fmpq
 
-from theory.closed_form.program import Operation
+from .program import Operation
 
 START_PRECISION = 128  # as fast as 64, and 1 value in 2^60 needs a second try
 LARGEST_PRECISION = 2**20
+HOPELESS_PRECISION = 2**14  # no finite ball by then: 1 - k at k = 1 - 1e-4000 still has one
 _SUSPICIOUS = 2000
 
 Evaluate = Callable[[Any], Any]
@@ -48,6 +49,7 @@ def accurate(
     while prec <= LARGEST_PRECISION:
         with ctx.workprec(prec):
             ball = evaluate(ball_of(x))
+        _refuse_nowhere_finite(ball, prec, x, name)
         if ball.is_finite() and (ball.rel_accuracy_bits() >= bits or ball == 0):
             return prec, ball
         prec *= 2
@@ -72,6 +74,7 @@ def correctly_rounded(
         with ctx.workprec(prec):
             ball = evaluate(ball_of(x))
             value = nearest_double(ball)
+        _refuse_nowhere_finite(ball, prec, x, name)
         if value is None and not tried and ball.rel_accuracy_bits() > _SUSPICIOUS:
             tried, rational = True, exactly(x)
             value = None if rational is None else _divide(rational.numerator, rational.denominator)
@@ -79,6 +82,12 @@ def correctly_rounded(
             return _finite(value, x, name)
         prec *= 2
     raise ArithmeticError(f"{name} at {x}: undecided between two doubles at {prec // 2} bits")
+
+
+def _refuse_nowhere_finite(ball: Any, prec: int, x: Fraction, name: str) -> None:
+    """Give up early on a value that is not real or is infinite: no precision will help."""
+    if not ball.is_finite() and prec >= HOPELESS_PRECISION:
+        raise ArithmeticError(f"{name} at {x}: no finite real value found with {prec} bits")
 
 
 def _finite(value: float, x: Fraction, name: str) -> float:

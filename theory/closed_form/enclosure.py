@@ -19,6 +19,7 @@ Jets = Callable[[Any, int], list[Any]]
 
 _MOST_PIECES = 2**14
 _MOST_PRECISION = 2**13
+_MOST_LOST = 2**10  # the Taylor order that makes up for more takes minutes
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Encloser:
         ends = (self.sample(lo, size)[1], self.sample(hi, size)[1])
         # Terms that cancel leave a remainder that is too large by as many bits as they lost.
         lost = max(0, prec - _accuracy(value, size))
+        if lost > _MOST_LOST:
+            raise ArithmeticError(f"{self.name} at {lo.str(8)}: {lost} bits cancel, too many")
         with ctx.workprec(prec):
             taylor = self.taylor(lo, hi, ends, order=12 + lost // 4)
             candidates = [self.balls(lo.union(hi)), *taylor]

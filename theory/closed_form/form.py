@@ -12,11 +12,11 @@ import numpy as np
 import sympy
 from flint import arb, ctx
 
-from theory.closed_form import arbitrary, balls, jets
-from theory.closed_form.arguments import Domain, exact
-from theory.closed_form.enclosure import Encloser
-from theory.closed_form.panels import PanelTable
-from theory.closed_form.program import Program, compile_expression
+from . import arbitrary, balls, jets
+from .arguments import Domain, exact
+from .enclosure import Encloser
+from .panels import PanelTable
+from .program import Program, compile_expression
 
 
 @dataclass(frozen=True, eq=False)

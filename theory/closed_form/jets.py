@@ -12,8 +12,8 @@ from typing import Any
 
 from flint import arb, arb_series, ctx
 
-from theory.closed_form.balls import arb_arithmetic
-from theory.closed_form.program import Operation, Program
+from .balls import arb_arithmetic
+from .program import Operation, Program
 
 
 def has_jets(program: Program) -> bool:
@@ -51,6 +51,11 @@ def _series_length(length: int) -> Iterator[None]:
         ctx.cap = previous
 
 
+def without_constant(x: Any) -> Any:
+    """Return x − x[0] with an exact 0 in front, which a wide ball minus itself is not."""
+    return arb_series([arb(0), *x.coeffs()[1:]], ctx.cap)
+
+
 def jet_arithmetic(head: str, data: Any) -> Operation:
     """Say what a head does to series; operands that are constants stay balls."""
     on_balls = arb_arithmetic(head, data)
@@ -70,7 +75,7 @@ def _hyperbolic(function: Callable[[Any, Any, Any], Any]) -> Operation:
     """
 
     def apply(x: Any) -> Any:
-        base, step = x[0], x - x[0]
+        base, step = x[0], without_constant(x)
         up, down, slope = step.exp(), (-step).exp(), base.tanh()
         sinh, cosh = (up - down) / 2, (up + down) / 2
         return function(slope * cosh + sinh, cosh + slope * sinh, base)

@@ -20,8 +20,8 @@ import numpy as np
 from flint import arb, arb_mat, ctx
 from numpy.typing import NDArray
 
-from theory.closed_form import balls
-from theory.closed_form.arguments import Domain
+from . import balls
+from .arguments import Domain
 
 Array = NDArray[np.float64]
 

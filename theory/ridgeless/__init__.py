@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .finite import Risk, risk
-    from .kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product, SpectralKernel
+    from .kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product
     from .limit import LimitRisk, OptimalBandwidth, limit_forms, limit_risk, optimal_bandwidth
+    from .spectral import SpectralKernel
     from .splines import spline_constant
     from .threshold import null_threshold
 
@@ -24,7 +25,7 @@ _HOMES = {
     "Laplace": "kernels",
     "Matern": "kernels",
     "Product": "kernels",
-    "SpectralKernel": "kernels",
+    "SpectralKernel": "spectral",
     "LimitRisk": "limit",
     "OptimalBandwidth": "limit",
     "limit_forms": "limit",

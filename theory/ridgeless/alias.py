@@ -110,7 +110,7 @@ def _gaussian_line(spacing: float, theta: Floats) -> AliasExcess:
 
 
 def _gaussian_excess(a: float, theta: Floats) -> Floats:
-    """Σ_{m≠0} e^{−a(θ+m)²} e^{aθ²}: direct for a ≥ 1, else by Poisson √(π/a) Σ_k e^{−π²k²/a} e_k."""
+    """Σ_{m≠0} e^{−a(θ+m)²} e^{aθ²}: directly for a ≥ 1, by Poisson summation for a < 1."""
     if a >= 1:
         reach = 1 + math.isqrt(math.ceil(DIGITS / a)) + 1
         decays = [np.exp(-a * m * (m - 2 * theta)) for m in range(-reach, reach + 1) if m]

@@ -94,9 +94,7 @@ def _cauchy_steps(kernel: Cauchy, claimed: sympy.Expr) -> tuple[Step, ...]:
 
     def mixture() -> sympy.Expr:
         gamma = sympy.integrate(_T ** (s - 1) * sympy.exp(-_T * _B), (_T, 0, sympy.oo))
-        return sympy.simplify(
-            gamma.subs(_B, 1 + RADIUS**2) / sympy.gamma(s) - kernel.radial_kernel
-        )
+        return sympy.simplify(gamma.subs(_B, 1 + RADIUS**2) / sympy.gamma(s) - kernel.radial_kernel)
 
     def exponent() -> sympy.Expr:
         transformed = _transform_of_gaussian(_T, kernel.dimension, RADIUS)
@@ -126,7 +124,9 @@ def _cauchy_steps(kernel: Cauchy, claimed: sympy.Expr) -> tuple[Step, ...]:
 
     return (
         Step("(1+|x|²)^{−s} = Γ(s)^{−1} ∫ t^{s−1} e^{−t(1+|x|²)} dt, s = (d+1)/2.", mixture),
-        Step("Term by term: φ̂ = π^{d/2}/Γ(s) · J(π|ξ|), J(b) = ∫ t^{−1/2} e^{−t−b²/t} dt.", exponent),
+        Step(
+            "Term by term: φ̂ = π^{d/2}/Γ(s) · J(π|ξ|), J(b) = ∫ t^{−1/2} e^{−t−b²/t} dt.", exponent
+        ),
         Step("The substitution t → b²/t shows J' = −2J.", reflection),
         Step("Hence J(b) = √π e^{−2b}, with J(0) = Γ(1/2).", solution),
         Step("Put together, this is the claimed density.", assemble),
@@ -140,9 +140,7 @@ def _matern_steps(kernel: Matern, claimed: sympy.Expr) -> tuple[Step, ...]:
     def bessel_equation() -> sympy.Expr:
         # y = z^{−ν} I(z) solves z²y'' + zy' − (z²+ν²)y = 0 up to a total t-derivative.
         y = (_Z / 2) ** nu * _T ** (-nu - 1) * sympy.exp(-_T - _Z**2 / (4 * _T))
-        operator = (
-            _Z**2 * sympy.diff(y, _Z, 2) + _Z * sympy.diff(y, _Z) - (_Z**2 + nu**2) * y
-        )
+        operator = _Z**2 * sympy.diff(y, _Z, 2) + _Z * sympy.diff(y, _Z) - (_Z**2 + nu**2) * y
         return sympy.expand(sympy.simplify((operator - sympy.diff(_Z**2 * y, _T)) / y))
 
     def reflection() -> sympy.Expr:
@@ -178,9 +176,14 @@ def _matern_steps(kernel: Matern, claimed: sympy.Expr) -> tuple[Step, ...]:
         return sympy.simplify(sympy.powsimp(claimed - derived, force=True))
 
     return (
-        Step("(z/2)^ν ∫ t^{−ν−1} e^{−t−z²/4t} dt solves Bessel's modified equation.", bessel_equation),
+        Step(
+            "(z/2)^ν ∫ t^{−ν−1} e^{−t−z²/4t} dt solves Bessel's modified equation.", bessel_equation
+        ),
         Step("By t → z²/4t it is (2/z)^ν I(z), I(z) = ∫ t^{ν−1} e^{−t−z²/4t} dt.", reflection),
         Step("I(0) = Γ(ν) fixes the solution that decays: I(z) = 2 (z/2)^ν K_ν(z).", start),
-        Step("So φ(r) = I(√(2ν) r)/Γ(ν), a mixture of the Gaussians e^{−νr²/2t}.", kernel_from_integral),
+        Step(
+            "So φ(r) = I(√(2ν) r)/Γ(ν), a mixture of the Gaussians e^{−νr²/2t}.",
+            kernel_from_integral,
+        ),
         Step("Transformed term by term, a Gamma integral gives the claimed density.", assemble),
     )

@@ -139,8 +139,13 @@ class Instance:
 def instances(ridge: sympy.Rational) -> tuple[Instance, ...]:
     """Problems with target frequencies inside, on and beyond the band, aliases among them."""
     third = sympy.Rational(1, 3)
-    line = {(0,): third, (1,): sympy.Integer(2), (-2,): -third, (4,): sympy.Rational(1, 5)}
-    plane = {(0, 1): sympy.Integer(1), (2, 1): -third, (1, 1): sympy.Rational(3, 4)}
+    line: Coefficients = {
+        (0,): third,
+        (1,): sympy.Integer(2),
+        (-2,): -third,
+        (4,): sympy.Rational(1, 5),
+    }
+    plane: Coefficients = {(0, 1): sympy.Integer(1), (2, 1): -third, (1, 1): sympy.Rational(3, 4)}
     return (
         Instance(3, 1, ridge, line),
         Instance(4, 1, ridge, {**line, (9,): sympy.Rational(2, 7)}),
@@ -247,9 +252,7 @@ def _class_residual(
     a, b = sympy.symbols("a0:3", real=True), sympy.symbols("b0:3", real=True)
     A, B, S = sum(a), sum(b), sum(g)
     weight = [value / (S + load) for value in g]
-    bias = sum(
-        (x - w * A) ** 2 + (y - w * B) ** 2 for x, y, w in zip(a, b, weight, strict=True)
-    )
+    bias = sum((x - w * A) ** 2 + (y - w * B) ** 2 for x, y, w in zip(a, b, weight, strict=True))
     values = {
         EIGENVALUE_SUM: S,
         SQUARES: sum(value**2 for value in g),
@@ -294,7 +297,7 @@ def _risk_derivation(
                 _bias_variance_residual,
             ),
             Step(
-                "From the definition in exact arithmetic: n = 3, 4 on the line, n = 2 in the plane.",
+                "From the definition, exactly: n = 3, 4 on the line, n = 2 in the plane.",
                 partial(_definition_residual, approximation, estimation, exact),
             ),
             Step(
@@ -399,7 +402,9 @@ def derive_limit(
         "The limits of both parts of the risk at a fixed bandwidth in grid spacings.",
         (
             Step("h(l + nm) = c(θ + m) with h = c/n and θ = l/n.", scaling),
-            Step("The factor h^d cancels from every ratio: r depends on θ and c alone.", scale_free),
+            Step(
+                "The factor h^d cancels from every ratio: r depends on θ and c alone.", scale_free
+            ),
             Step("The bias of one frequency per class, at θ = k/n → 0.", bias),
             Step("Estimation/σ² is the mean of Q/S² over θ = l/n: a Riemann sum of V.", mean),
         ),

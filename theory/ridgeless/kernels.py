@@ -181,12 +181,12 @@ class Matern(RadialKernel):
         dimension: d.
     """
 
-    nu: Real
+    nu: float | Fraction
     dimension: int = 1
 
     def __post_init__(self) -> None:
         integer("dimension", self.dimension, 1)
-        if isinstance(self.nu, bool) or not isinstance(self.nu, Real | sympy.Rational):
+        if isinstance(self.nu, bool) or not isinstance(self.nu, Real):
             raise TypeError(f"nu = {self.nu!r} must be a finite number > 0")
         if not 0 < float(self.nu) < float("inf"):
             raise ValueError(f"nu = {self.nu!r} must be a finite number > 0")
@@ -230,9 +230,9 @@ class Matern(RadialKernel):
 
 @dataclass(frozen=True)
 class Laplace(Matern):
-    """φ = e^{−|x|}, φ̂ = 2^d π^{(d−1)/2} Γ((d+1)/2) (1 + 4π²|ξ|²)^{−(d+1)/2}: Matérn with ν = 1/2."""
+    """φ = e^{−|x|}, Matérn with ν = 1/2: φ̂ ∝ (1 + 4π²|ξ|²)^{−(d+1)/2}."""
 
-    nu: Real = Fraction(1, 2)
+    nu: float | Fraction = Fraction(1, 2)
     dimension: int = 1
 
     def __init__(self, dimension: int = 1) -> None:

@@ -187,7 +187,7 @@ def optimal_bandwidth(kernel: Kernel, snr: float) -> OptimalBandwidth:
 
 
 def _bracket(kernel: Kernel, snr: float) -> tuple[float, float]:
-    """An interval of log c around the least value of a coarse scan; the risk can have two minima."""
+    """An interval of log c around the least value of a scan; the risk can have two minima."""
     decay = 2 * float(kernel.decay) if isinstance(kernel, Matern) else 2.0
     # B ~ c^{−2α} and V(∞) − V ~ c^{−α} balance at c ~ SNR^{1/α}; a hundredfold margin below.
     scan = np.linspace(math.log(1e-4 if kernel.dimension == 1 else 1e-2), 0, 30)

@@ -125,7 +125,7 @@ class SpectralKernel(Kernel):
         radii = 2.0 ** np.arange(-20, 61)
         diagonal = np.multiply.outer(radii, np.ones(self.dimension))
         shells = radii**self.dimension * self._values(diagonal)
-        return float(radii[np.nonzero(shells > 1e-10 * shells.max())[0][-1]])
+        return 2 * float(radii[np.nonzero(shells > 1e-10 * shells.max())[0][-1]])
 
     def _fourier_sum(self, points: Floats, reach: float, nodes: int) -> Floats:
         """Trapezoidal rule after ξ = sinh(u), which suits algebraic and exponential decay alike."""
@@ -194,7 +194,7 @@ class SpectralKernel(Kernel):
         return far - piece
 
     def _cube_sums(self, spacing: float, theta: Floats, power: int) -> tuple[Floats, Floats]:
-        """Planes and up: cubes of doubling side; the tail is extrapolated from the last two shells."""
+        """Planes and up: cubes of doubling side; the last two shells tell the tail."""
         total, shell = np.zeros(theta.shape[:-1]), np.zeros(theta.shape[:-1])
         inner, outer = 0, 2
         while True:

@@ -11,10 +11,11 @@ import mpmath
 
 from numerics.monte_carlo import Estimate
 from numerics.ridgeless import Profile, monte_carlo_risk
-from proofs_check.claim import Evidence, Formulas, Hypothesis, Kind, Leg, Setting
-from proofs_check.statistics import compare_mean
 from theory.derivation import Derivation
 from theory.ridgeless.kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product
+
+from ...claim import Evidence, Formulas, Hypothesis, Kind, Leg, Setting
+from ...statistics import compare_mean
 
 ON_THE_GRID = Hypothesis("n ≥ 2 points per axis at j/n on the torus", lambda n: n >= 2)
 POSITIVE_SPECTRUM = Hypothesis("φ̂ ≥ 0, summable, and S_l > 0 in every alias class")

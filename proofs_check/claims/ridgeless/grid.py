@@ -8,18 +8,28 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
+import mpmath
 import numpy as np
+import sympy
 
-from numerics.ridgeless import Profile, exact_risk, exact_risk_mp, grid, kernel_matrix
-from proofs_check.claim import Claim, Formulas, Mutant, Setting
-from proofs_check.legs import Case, derivation_leg, digits_leg
+from numerics.ridgeless import (
+    HighPrecisionRisk,
+    Profile,
+    exact_risk,
+    exact_risk_mp,
+    grid,
+    kernel_matrix,
+)
+from numerics.ridgeless import Risk as SolvedRisk
 from theory.ridgeless import fourier
 from theory.ridgeless import grid as algebra
 from theory.ridgeless.alias import alias_excess
 from theory.ridgeless.finite import Risk, risk
-from theory.ridgeless.kernels import Cauchy, Gaussian, Kernel, Laplace, Matern
+from theory.ridgeless.kernels import RADIUS, Cauchy, Gaussian, Kernel, Laplace, Matern, RadialKernel
 from theory.ridgeless.limit import LimitRisk, limit_risk
 
+from ...claim import Claim, Formulas, Mutant, Setting
+from ...legs import Case, derivation_leg, digits_leg
 from .common import (
     ON_THE_GRID,
     PAIRS,
@@ -31,7 +41,7 @@ from .common import (
 )
 
 
-def target(dimension: int) -> dict[tuple[int, ...], complex]:
+def target(dimension: int) -> dict[int | tuple[int, ...], complex]:
     """A complex target with a frequency that aliases on every grid of up to 5 points."""
     rest = (0,) * (dimension - 1)
     return {(0, *rest): 0.5, (1,) * dimension: 1 - 0.5j, (6, *rest): 0.25}
@@ -47,7 +57,9 @@ def _eigenvalues(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         label = np.minimum(np.arange(n), n - np.arange(n))
         nearest = np.stack(np.meshgrid(*[label] * d, indexing="ij"), axis=-1)
         excess = alias_excess(kernel, h * n, [label / n] * d).first
-        alias_sums = np.sort((h**d * np.exp(kernel.log_density(h * nearest)) * (1 + excess)).ravel())
+        alias_sums = np.sort(
+            (h**d * np.exp(kernel.log_density(h * nearest)) * (1 + excess)).ravel()
+        )
         points = grid(n, d)
         measured = np.linalg.eigvalsh(kernel_matrix(profile, points, points, h))
         for rank in (0, n // 2, n**d - 1):
@@ -56,12 +68,38 @@ def _eigenvalues(formulas: Formulas, setting: Setting) -> Iterator[Case]:
             yield f"{kernel!r}, n = {n}, eigenvalue {rank}", claimed, float(measured[rank])
 
 
-FAMILIES: dict[str, Kernel] = {
+FAMILIES: dict[str, RadialKernel] = {
     "gaussian_density": Gaussian(2),
     "laplace_density": Laplace(1),
     "cauchy_density": Cauchy(3),
     "matern_density": Matern(2.5, 3),
 }
+
+
+@lru_cache(maxsize=8)
+def _transformed(name: str) -> Any:
+    """∫ φ e^{−2πi x·ξ} dx at |ξ| = 2/5 by mpmath: a radial integral in d = 1, 2, 3."""
+    mp = mpmath.MPContext()
+    mp.dps = 20
+    kernel, xi = FAMILIES[name], mp.mpf(2) / 5
+    profile = sympy.lambdify(RADIUS, kernel.radial_kernel, modules=[mp, "mpmath"])
+    angles: dict[int, Callable[[Any], Any]] = {
+        1: lambda r: 2 * mp.cos(2 * mp.pi * xi * r),
+        2: lambda r: 2 * mp.pi * r * mp.besselj(0, 2 * mp.pi * xi * r),
+        3: lambda r: 2 * r / xi * mp.sin(2 * mp.pi * xi * r),
+    }
+    angle = angles[kernel.dimension]
+    if isinstance(kernel, Cauchy):  # decays algebraically
+        return mp.quadosc(lambda r: profile(r) * angle(r), [0, mp.inf], omega=2 * mp.pi * xi)
+    return mp.quad(lambda r: profile(r) * angle(r), [1e-30, *range(1, 12), 40])
+
+
+def _transforms(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    for name, kernel in FAMILIES.items():
+        claimed = formula(formulas, name).subs(RADIUS, sympy.Rational(2, 5)).evalf(30)
+        yield f"{kernel!r} at |ξ| = 2/5", claimed, _transformed(name)
+
+
 OTHERS = (
     *(Gaussian(1), Gaussian(3), Laplace(2), Laplace(3), Cauchy(1), Cauchy(2)),
     *(Matern(1.5), Matern(2.5), Matern(1, 2)),
@@ -75,7 +113,7 @@ SPECTRUM = Claim(
     hypotheses=(ON_THE_GRID, POSITIVE_SPECTRUM),
     formulas={
         "eigenvalue": algebra.EIGENVALUE,
-        **{name: kernel.radial_density for name, kernel in FAMILIES.items()},  # type: ignore[attr-defined]
+        **{name: kernel.radial_density for name, kernel in FAMILIES.items()},
     },
     legs=(
         derivation_leg("derivation", algebra.derive_spectrum, ("eigenvalue",), whole=True),
@@ -95,6 +133,7 @@ SPECTRUM = Claim(
             on_mutants=False,
         ),
         digits_leg("eigenvalues", _eigenvalues, ("eigenvalue",), digits=9),
+        digits_leg("transforms", _transforms, tuple(FAMILIES), digits=8),
     ),
 )
 
@@ -104,6 +143,24 @@ SPECTRUM = Claim(
 RiskFunction = Callable[..., Risk]
 
 
+@lru_cache(maxsize=4)
+def _from_definition(ridge: sympy.Rational) -> tuple[tuple[Any, tuple[Any, Any]], ...]:
+    return tuple((case, case.risk_from_definition()) for case in algebra.instances(ridge))
+
+
+def _small_systems(ridge: sympy.Rational) -> Callable[[Formulas, Setting], Iterator[Case]]:
+    """Class-wise formulas against solves in rational arithmetic; the values are rational, too."""
+
+    def cases(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+        claimed = [formula(formulas, name) for name in ("approximation", "estimation")]
+        for case, truth in _from_definition(ridge):
+            found = case.risk_from_formula(*claimed)
+            for part, value, reference in zip(("B", "V"), found, truth, strict=True):
+                yield f"{part}, n = {case.n}, d = {case.dimension}", value, reference
+
+    return cases
+
+
 def _against_quadrature(ridge: float) -> Callable[[Formulas, Setting], Iterator[Case]]:
     """Both parts against a dense solve and quadrature of the squared error, in doubles."""
 
@@ -111,8 +168,7 @@ def _against_quadrature(ridge: float) -> Callable[[Formulas, Setting], Iterator[
         for (kernel, profile), n in zip(PAIRS, (5, 4, 5, 4, 3, 3, 2), strict=True):
             d, h, noise = kernel.dimension, 0.12, 0.7
             found = formula(formulas, "risk")(kernel, n, h, target(d), noise, ridge)
-            points = np.arange(n) / n if d == 1 else grid(n, d)
-            truth = exact_risk(profile, points, dict(target(d)), h, noise, ridge)
+            truth = _solved(profile, n, h, noise, ridge)
             for part in ("approximation", "estimation"):
                 point = f"{kernel!r}, n = {n}, h = {h}, ridge = {ridge}: {part}"
                 yield point, getattr(found, part), getattr(truth, part)
@@ -120,10 +176,21 @@ def _against_quadrature(ridge: float) -> Callable[[Formulas, Setting], Iterator[
     return cases
 
 
+@lru_cache(maxsize=32)
+def _solved(profile: Profile, n: int, h: float, noise: float, ridge: float) -> SolvedRisk:
+    points = np.arange(n) / n if profile.dimension == 1 else grid(n, profile.dimension)
+    return exact_risk(profile, points, target(profile.dimension), h, noise, ridge)
+
+
+@lru_cache(maxsize=1)
+def _solved_gaussian() -> HighPrecisionRisk:
+    return exact_risk_mp("gaussian", 8, {1: 1.0, 3: 0.5}, 0.5, dps=90, digits=20)
+
+
 def _ill_conditioned(formulas: Formulas, setting: Setting) -> Iterator[Case]:
-    """The Gaussian with condition number ~1e30, by a solve with 80 digits."""
+    """The Gaussian at h = 1/2, where doubles see a singular matrix, by a solve with 90 digits."""
     found = formula(formulas, "risk")(Gaussian(), 8, 0.5, {1: 1.0, 3: 0.5}, 1.0)
-    truth = exact_risk_mp("gaussian", 8, {1: 1.0, 3: 0.5}, 0.5, dps=90, digits=20)
+    truth = _solved_gaussian()
     yield "Gaussian, n = 8, h = 1/2: approximation", found.approximation, truth.approximation
     yield "Gaussian, n = 8, h = 1/2: estimation", found.estimation, truth.estimation
 
@@ -144,7 +211,10 @@ def _with_arguments(change: Callable[..., tuple[Any, ...]]) -> RiskFunction:
 
 
 RISK_MUTANTS = (
-    Mutant("estimation × 1.000001", {"risk": _changed(lambda r: {"estimation": r.estimation * 1.000001})}),
+    Mutant(
+        "estimation × 1.000001",
+        {"risk": _changed(lambda r: {"estimation": r.estimation * 1.000001})},
+    ),
     Mutant(
         "approximation × 1.000001",
         {"risk": _changed(lambda r: {"approximation": r.approximation * 1.000001})},
@@ -179,6 +249,12 @@ RISK = Claim(
         derivation_leg(
             "derivation", algebra.derive_risk, ("approximation", "estimation"), whole=True
         ),
+        digits_leg(
+            "small systems",
+            _small_systems(sympy.Integer(0)),
+            ("approximation", "estimation"),
+            digits=25,
+        ),
         digits_leg("brute force", _against_quadrature(0.0), ("risk",), digits=8),
         digits_leg("ill-conditioned", _ill_conditioned, ("risk",), digits=12),
         monte_carlo_leg(
@@ -207,6 +283,12 @@ RIDGE = Claim(
         derivation_leg(
             "derivation", algebra.derive_ridge, ("approximation", "estimation"), whole=True
         ),
+        digits_leg(
+            "small systems",
+            _small_systems(sympy.Rational(3, 7)),
+            ("approximation", "estimation"),
+            digits=25,
+        ),
         digits_leg("brute force", _against_quadrature(0.3), ("risk",), digits=8),
     ),
     mutants=(
@@ -231,7 +313,7 @@ def _learnabilities(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         d = kernel.dimension
         line = np.arange(-300 * n, 300 * n) if d == 1 else np.arange(-10 * n, 10 * n)
         k = np.stack(np.meshgrid(*[line] * d, indexing="ij"), axis=-1)
-        spectrum = np.exp(kernel.log_density(h * k))
+        spectrum = np.exp(kernel.log_density(np.asarray(h * k, dtype=np.float64)))
         folded = spectrum.reshape([side for _ in range(d) for side in (len(line) // n, n)])
         sums = folded.sum(axis=tuple(range(0, 2 * d, 2)))
         learned = float(np.sum(spectrum / np.tile(sums, [len(line) // n] * d)))
@@ -262,8 +344,8 @@ def _large_grids(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     sides = {1: 2**16, 2: 1024, 3: 64}  # in d = 2 the Cauchy density's cone costs n^-3
     kernels = (Laplace(), Cauchy(), Gaussian(), Matern(1.5), Laplace(2), Cauchy(2), Gaussian(3))
     for kernel in (*kernels, Laplace(3)):
+        n = sides[kernel.dimension]
         for c in (0.4,) if kernel.dimension == 3 else (0.4, 1.1):
-            n, d = sides[kernel.dimension], kernel.dimension
             found: LimitRisk = formula(formulas, "limit_risk")(kernel, c)
             exact = _on_large_grid(kernel, n, c)
             yield f"{kernel!r}, c = {c}, n = {n}: V", found.estimation, exact.estimation
