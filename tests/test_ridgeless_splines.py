@@ -10,7 +10,7 @@ import sympy
 from flint import arb, ctx
 
 from theory.derivation import Derivation
-from theory.ridgeless import splines
+from theory.ridgeless import spline_quadrature, splines
 from theory.ridgeless.splines import (
     CLOSED_FORMS,
     derive_constant,
@@ -131,10 +131,10 @@ def test_lattice_sums_against_brute_force(dimension: int) -> None:
     """Σ_{m≠0}|θ+m|^{-α} at one point, with a rapidly converging exponent."""
     alpha, theta = 24, [0.3, 0.1, 0.45][:dimension]
     with ctx.workprec(400):
-        sums = splines._LatticeSums.build(arb(alpha), dimension, 12)
-        tables = [splines._thetas(sums.times, [arb(x)]) for x in theta]
+        sums = spline_quadrature._LatticeSums.build(arb(alpha), dimension, 12)
+        tables = [spline_quadrature._thetas(sums.times, [arb(x)]) for x in theta]
         squared = sum((arb(x) ** 2 for x in theta), arb(0))
-        ball = splines._sums_on_grid(sums.first, tables, [squared])[0]
+        ball = spline_quadrature._sums_on_grid(sums.first, tables, [squared])[0]
     direct = sum(
         sum((x + k) ** 2 for x, k in zip(theta, m, strict=True)) ** (-alpha / 2)
         for m in itertools.product(range(-6, 7), repeat=dimension)
