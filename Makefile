@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 proofs: $(INSTALLED)  ## check every claim on the fast budget, draw the figures
 	$(BIN)/python -m figures --out $(OUT)/figures
-	$(BIN)/proofs-check --budget fast --json $(OUT)/report.json --html $(OUT)/report
+	$(BIN)/proofs-check --budget fast --jobs 2 --json $(OUT)/report.json --html $(OUT)/report
 
 test: $(INSTALLED)  ## pytest as proof validation
 	$(BIN)/python -m pytest

@@ -51,7 +51,6 @@ SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "legend.handlelength": 2.8,
     "lines.linewidth": 1.2,
-    "lines.markersize": 3.6,
     "mathtext.fontset": "stix",
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
@@ -87,6 +86,7 @@ class Look:
     dashes: Dashes
     marker: str
     filled: bool = False
+    size: float = 3.6
 
     @property
     def face(self) -> str:
@@ -120,6 +120,7 @@ def points(axes: Axes, series: Series, look: Look) -> None:
         marker=look.marker,
         markerfacecolor=look.face,
         markeredgewidth=0.8,
+        markersize=look.size,
         elinewidth=0.8,
         zorder=3,
     )
@@ -135,6 +136,7 @@ def handle(look: Look, label: str, *, shows: Literal["both", "line", "points"] =
         marker="" if shows == "line" else look.marker,
         markerfacecolor=look.face,
         markeredgewidth=0.8,
+        markersize=look.size,
         label=label,
     )
 

@@ -47,7 +47,7 @@ def boundary(
     exponents: tuple[float, ...] = EXPONENTS,
     wide_at: tuple[float, ...] = (1.0, 2.0, 3.0),
     sizes: tuple[int, ...] = (8, 32, 128, 512, 2048),
-    draws: int = 400,
+    draws: int = 200,
     resolution: int = 33,
     seed: int = 4,
 ) -> Plot:
@@ -103,8 +103,9 @@ def _wide(
 def _power_of_ten(exponent: float) -> int:
     """10^exponent to six digits, as an exact integer, which floats are not beyond 2^53."""
     whole = math.floor(exponent)
-    digits = round(10.0 ** (exponent - whole + 6))
-    return digits * int(f"1{'0' * whole}") // 10**6
+    digits: int = round(10.0 ** (exponent - whole + 6))
+    power: int = 10**whole
+    return digits * power // 10**6
 
 
 def _laplace(

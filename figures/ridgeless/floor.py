@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 PLANE = Named("Gaussian, $d=2$", Gaussian(2), "gaussian", Look(PURPLE, LONG_DASHED, "D"), 2.0)
 CURVES = (*KERNELS, PLANE)
 NULL_LOOK = Look(BLACK, DOTTED, "")
-THRESHOLD_LOOK = Look(BLACK, DOTTED, "*", filled=True)
+THRESHOLD_LOOK = Look(BLACK, DOTTED, "*", filled=True, size=5.5)
 RANGE = 1e-2, 1e4
 
 
 def floor(
-    resolution: int = 49, count: int = 5, n: int = 256, draws: int = 200, seed: int = 3
+    resolution: int = 31, count: int = 5, n: int = 256, draws: int = 200, seed: int = 3
 ) -> Plot:
     """The infimum over c of SNR·B(c) + V(c) against SNR, in units of σ², and the best c.
 
@@ -125,7 +125,7 @@ def _paint(data: Data) -> Figure:
         axes.set(xscale="log", yscale="log", xlim=(RANGE[0], 1.6 * RANGE[1]))
         axes.set_xlabel(r"SNR $= \Vert f^*\Vert^2/\sigma^2$")
     panels[0].set(ylim=(0.008, 2.0), ylabel=r"least risk, in units of $\sigma^2$")
-    panels[1].set(ylabel=r"best bandwidth $c$, in grid spacings")
+    panels[1].set(ylim=(0.03, 100), ylabel=r"best bandwidth $c$, in grid spacings")
     title(panels[0], 0, "floor")
     title(panels[1], 1, "where it is attained")
     looks = [handle(named.look, named.name) for named in CURVES]

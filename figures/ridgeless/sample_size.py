@@ -42,7 +42,7 @@ from .setting import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZES = (4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+SIZES = (4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64, 128, 256, 1024, 4096)
 MEASURED = (4, 8, 16, 64, 256, 1024, 4096)
 RIDGE_LOOK = Look(BLACK, LONG_DASHED, "D")
 FLOOR_LOOK = Look(GREY, DOTTED, "")
@@ -150,7 +150,7 @@ def _paint(data: Data) -> Figure:
     line(panels[0], data[f"ridge{THEORY}"], RIDGE_LOOK)
     points(panels[0], data[f"ridge{NUMERICS}"], RIDGE_LOOK)
     panels[0].set(yscale="log", ylabel=r"risk ($\Vert f^*\Vert^2 = 1,\ \sigma^2 = 1/4$)")
-    panels[1].set(ylim=(0.145, 0.205))
+    panels[1].set(xlim=(6, 6000), ylim=(0.145, 0.205))
     title(panels[0], 0, "best bandwidth; or best ridge")
     title(panels[1], 1, "enlarged")
     kernels = [handle(named.look, named.name) for named in KERNELS]

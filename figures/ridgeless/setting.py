@@ -52,7 +52,7 @@ SNR = 1 / NOISE_VARIANCE
 
 
 def least(
-    function: Callable[[float], float], low: float, high: float, scan: int = 16
+    function: Callable[[float], float], low: float, high: float, scan: int = 12
 ) -> tuple[float, float]:
     """Return the minimiser in [low, high], on a log scale, and the minimum.
 

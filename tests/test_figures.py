@@ -1,0 +1,285 @@
+"""The figures: what they show is right, would be seen to be wrong, and is written alike."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from functools import partial
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from figures import registry, ridgeless
+from figures.__main__ import main
+from figures.plot import NUMERICS, THEORY, Plot, Series
+from figures.saving import save, write_atomically
+from theory.ridgeless.design import ESTIMATION, finite_estimation
+
+# Each figure with less of everything, for the tests' time.
+SMALL = {
+    "risk_against_bandwidth": partial(
+        ridgeless.risk_against_bandwidth, n=32, count=5, draws=600, resolution=5
+    ),
+    "risk_against_n": partial(
+        ridgeless.risk_against_n, sizes=(4, 16, 128), measured_at=(16, 128), draws=1500
+    ),
+    "floor": partial(ridgeless.floor, resolution=7, count=3, n=64, draws=300),
+    "boundary": partial(
+        ridgeless.boundary, exponents=(1.0, 2.0, 100.0), wide_at=(1.0, 2.0), sizes=(16, 256),
+        draws=300, resolution=5,
+    ),
+    "design": partial(
+        ridgeless.design, n=8, count=3, draws=30, sizes=(3, 8), designs=3, resolution=4
+    ),
+}  # fmt: skip
+KERNELS = ("Gaussian", "Cauchy", "Laplace")
+
+# Two-sided; with some 20 quantities the chance of any false alarm under a fresh seed is 1e-4.
+MOST_Z = 4.5
+EXACT = 1e-8
+
+
+@pytest.fixture(scope="module")
+def plots():
+    return {name: make() for name, make in SMALL.items()}
+
+
+def combined_z(line, points):
+    """Stouffer's z over the points that have an error, and the worst relative error of the rest."""
+    theory, random = line.at(points.x), points.error > 0
+    z = (points.y - theory)[random] / points.error[random]
+    # Against the scale of the curve, as approximation errors fall far below rounding.
+    rest = np.abs(points.y - theory)[~random] / np.max(np.abs(line.y))
+    return np.sum(z) / np.sqrt(max(len(z), 1)), np.max(rest, initial=0.0)
+
+
+def agrees(line, points):
+    z, rest = combined_z(line, points)
+    return abs(z) < MOST_Z and rest < EXACT
+
+
+def with_theory_of_n(name, quantity, line):
+    """The line for independent points is the limit n → ∞; the points have n = 8."""
+    if (name, quantity) != ("design", "Laplace, iid"):
+        return line
+    return Series(line.x, np.array([float(finite_estimation(c, 8).mid()) for c in line.x]))
+
+
+def all_pairs(plots):
+    return [
+        (name, quantity, with_theory_of_n(name, quantity, line), points)
+        for name, plot in plots.items()
+        for quantity, line, points in plot.pairs()
+    ]
+
+
+def test_every_figure_has_a_small_version():
+    assert [f"ridgeless.{name}" for name in SMALL] == list(registry.load())
+
+
+def test_lines_and_points_agree(plots):
+    pairs = all_pairs(plots)
+    assert len(pairs) == 3 * 3 + 4 + 4 + 2 + 3
+    assert [p[:2] for p in pairs if not agrees(*p[2:])] == []
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_a_line_that_is_five_per_cent_off_would_be_seen(plots, factor):
+    wrong = [(*p[:2], dataclasses.replace(p[2], y=factor * p[2].y), p[3]) for p in all_pairs(plots)]
+    assert [p[:2] for p in wrong if agrees(*p[2:])] == []
+
+
+def test_the_total_is_the_sum_of_its_parts_but_measured_on_its_own(plots):
+    data = plots["risk_against_bandwidth"].data
+    for kernel in KERNELS:
+        total, first, second = (
+            data[f"{kernel}: {part}{THEORY}"].y for part in ("total", "approximation", "estimation")
+        )
+        np.testing.assert_allclose(total, first + second, rtol=1e-12)
+        total, first, second = (
+            data[f"{kernel}: {part}{NUMERICS}"].y
+            for part in ("total", "approximation", "estimation")
+        )
+        assert np.all(total != first + second)
+
+
+def test_the_risk_stops_at_the_floor_without_a_ridge_and_falls_with_one(plots):
+    data = plots["risk_against_n"].data
+    for kernel in KERNELS:
+        risk, floor = data[f"{kernel}{THEORY}"], data[f"{kernel}: floor"]
+        assert np.all(risk.y > 0.99 * floor.y[0])
+        assert risk.y[-1] == pytest.approx(floor.y[-1], rel=0.02)
+    assert data[f"ridge{THEORY}"].y[-1] < 0.2 * data["Laplace: floor"].y[-1]
+
+
+def test_the_floor_leaves_the_null_line_at_the_threshold(plots):
+    data = plots["floor"].data
+    for kernel in KERNELS:
+        floor, threshold = data[f"{kernel}{THEORY}"], data[f"{kernel}: threshold"].x[0]
+        beaten = floor.y < floor.x
+        np.testing.assert_array_equal(beaten, floor.x > threshold)
+        np.testing.assert_array_equal(data[f"{kernel}: bandwidth"].x, floor.x[beaten])
+        assert np.all(np.diff(floor.y) > 0)
+        assert floor.y[-1] < 1
+    assert data["Gaussian: threshold"].x == pytest.approx([(1 + 2 * 2**0.5) / 7])
+
+
+def test_beyond_the_boundary_the_error_falls_and_the_spike_stays_in_its_band(plots):
+    data = plots["boundary"].data
+    low, high, rate = (data[k] for k in ("heavy tail: lower", "heavy tail: upper", "1/log n"))
+    assert np.all(low.y < high.y)
+    assert rate.y[-1] < high.y[-1] < 1.2 * rate.y[-1] < 0.01
+    np.testing.assert_allclose(data[f"Laplace, h = 1{THEORY}"].y, 2 / 3, rtol=0.01)
+    points = data[f"spike{NUMERICS}"]
+    above = (points.y - data["spike: lower"].at(points.x)) / points.error
+    below = (data["spike: upper"].at(points.x) - points.y) / points.error
+    assert min(above.min(), below.min()) > -MOST_Z
+    assert np.all(data["spike: ridge"].y < data["rate"].y)
+
+
+def test_eigenlearning_is_off_and_the_gaussian_explodes_off_the_grid(plots):
+    data = plots["design"].data
+    points, prediction = data[f"Laplace, iid{NUMERICS}"], data["Laplace, eigenlearning"]
+    z = (prediction.at(points.x) - points.y) / points.error
+    assert np.max(z) > 10
+    medians, grid = data["Gaussian, iid: medians"], data[f"Gaussian, grid{THEORY}"]
+    assert np.all(grid.y < 1)
+    assert medians.y[-1] > 10 * grid.y[-1]
+    line = data[f"Laplace, iid{THEORY}"]
+    np.testing.assert_array_equal(line.y, [ESTIMATION(float(c)) for c in line.x])
+
+
+def test_the_picture_shows_the_data_and_leaves_global_settings_alone(plots, tmp_path):
+    before = dict(matplotlib.rcParams)
+    plot = plots["risk_against_bandwidth"]
+    figure = plot.draw()
+    paths = save(plot, tmp_path)
+    assert dict(matplotlib.rcParams) == before
+    drawn = [line.get_ydata() for axes in figure.axes for line in axes.lines]
+    assert all(any(np.array_equal(y, s.y) for y in drawn) for s in plot.data.values())
+    assert [path.name for path in paths] == [
+        "ridgeless-risk_against_bandwidth.pdf",
+        "ridgeless-risk_against_bandwidth.png",
+    ]
+    with Image.open(paths[1]) as image:
+        assert image.size[0] == 5.5 * 300
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+@pytest.mark.parametrize("name", ["risk_against_n", "floor", "boundary", "design"])
+def test_every_figure_can_be_drawn(plots, name):
+    figure = plots[name].draw()
+    assert figure.get_size_inches()[0] == 5.5
+    assert all(axes.get_xlabel() and axes.get_title(loc="left") for axes in figure.axes)
+    figure.draw_without_rendering()
+
+
+DRAW = """
+import sys
+from pathlib import Path
+from figures.ridgeless import boundary
+from figures.saving import save
+
+save(boundary((1.0, 2.0, 100.0), (1.0, 2.0), (16, 256), draws=300, resolution=5), Path(sys.argv[1]))
+"""
+
+
+def test_another_process_at_another_time_writes_the_same_bytes(plots, tmp_path):
+    paths = save(plots["boundary"], tmp_path / "here")
+    surroundings = {**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "0"}
+    subprocess.run([sys.executable, "-c", DRAW, str(tmp_path)], env=surroundings, check=True)
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+        assert b"Date" not in path.read_bytes()
+
+
+def test_a_second_run_writes_the_same_bytes(plots, tmp_path):
+    first = save(plots["risk_against_bandwidth"], tmp_path / "a")
+    second = save(SMALL["risk_against_bandwidth"](), tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def broken_plot():
+    def paint(data):
+        raise RuntimeError("no ink")
+
+    return Plot("ridgeless.broken", {}, paint)
+
+
+def blank():
+    return Plot("ridgeless.blank", {}, lambda data: Figure())
+
+
+def test_nothing_is_left_when_drawing_fails(tmp_path):
+    with pytest.raises(RuntimeError, match="no ink"):
+        save(broken_plot(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_file_survives_a_write_that_fails(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "figure.pdf", b"old")
+
+    def full(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("figure.pdf", b"old")]
+
+
+def test_the_command_line_prints_what_it_wrote(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ridgeless, "FIGURES", {"blank": blank, "design": SMALL["design"]})
+    assert main(["ridgeless.blank", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [str(tmp_path / f"ridgeless-blank.{end}") for end in ("pdf", "png")]
+    assert sorted(printed) == sorted(map(str, tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "rfm", ""])
+def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys, name):
+    assert main([name, "--out", str(tmp_path)]) == 3
+    message = capsys.readouterr().err
+    assert repr(name) in message
+    assert "ridgeless, ridgeless.risk_against_bandwidth, ridgeless.risk_against_n" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_and_folders_that_cannot_be_used_are_refused(tmp_path, capsys, monkeypatch):
+    assert main(["--colour"]) == 3
+    assert "unrecognized arguments: --colour" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(ridgeless, "FIGURES", {"blank": blank})
+    assert main(["--out", str(tmp_path / "file")]) == 3
+    assert "file" in capsys.readouterr().err
+
+
+def test_names_select_figures_and_slices():
+    figures = registry.load()
+    assert registry.select(figures, []) == list(figures)
+    assert registry.select(figures, ["ridgeless"]) == list(figures)
+    assert registry.select(figures, ["ridgeless.floor"]) == ["ridgeless.floor"]
+
+
+def test_importing_the_room_loads_no_matplotlib():
+    code = "import sys, figures, figures.__main__; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [([1.0, 2.0], [1.0], "shape"), ([1.0], [np.nan], "NaN"), ([[1.0]], [[1.0]], "shape")],
+)
+def test_series_refuse_what_cannot_be_drawn(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        Series(np.array(x), np.array(y))
+
+
+def test_a_line_is_not_interpolated():
+    line = Series(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    with pytest.raises(ValueError, match=r"must be among the 2 abscissas"):
+        line.at(np.array([1.5]))
