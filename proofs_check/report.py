@@ -155,11 +155,17 @@ def _row(ledger: Ledger, judgement: Judgement) -> tuple[str, ...]:
     )
     return (
         judgement.claim,
-        f"[{colour}]{escape(ledger.headline(judgement))}[/{colour}]",
+        f"[{colour}]{_brief(ledger, judgement)}[/{colour}]",
         escape(evidence),
         f"{judgement.killed}/{len(judgement.mutants)}",
         f"{judgement.seconds:.1f} s",
     )
+
+
+def _brief(ledger: Ledger, judgement: Judgement) -> str:
+    """The verdict in a narrow column; the summary below the table says the rest."""
+    given = ledger.given(judgement.claim) if judgement.verdict.holds else ()
+    return f"{judgement.verdict}, given {len(given)} more" if given else str(judgement.verdict)
 
 
 # What a kind of evidence is worth is told by its weakest leg: fewest digits, largest z or radius.
@@ -221,6 +227,9 @@ def summary(ledger: Ledger) -> list[str]:
         f"{len(verdicts)} claims: {counts or 'none'} (budget {setting.budget}, seed {setting.seed})"
     ]
     for judgement in ledger.judgements:
+        headline = ledger.headline(judgement)
+        if headline != str(judgement.verdict):
+            lines.append(f"{judgement.claim}: {headline}")
         lines += _left_undone(judgement)
     if ledger.unfitting:
         lines.append(f"no leg of this kind: {', '.join(ledger.unfitting)}")
