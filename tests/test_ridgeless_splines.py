@@ -11,12 +11,12 @@ from flint import arb, ctx
 
 from theory.derivation import Derivation
 from theory.ridgeless import spline_quadrature, splines
+from theory.ridgeless.spline_quadrature import spline_enclosure
 from theory.ridgeless.splines import (
     CLOSED_FORMS,
     derive_constant,
     residue_sum,
     spline_constant,
-    spline_enclosure,
 )
 
 

@@ -36,7 +36,7 @@ def test_fast_path_is_fifty_times_faster(benchmark, n, dimension, order):
     ratio = seconds / benchmark.stats.stats.median
     benchmark.extra_info["dense_seconds"] = seconds
     benchmark.extra_info["ratio"] = ratio
-    print(f"\nn = {n}, d = {dimension}: dense {seconds:.2f} s, ratio {ratio:.0f}")  # noqa: T201 - the figure is what the benchmark is run for
+    print(f"\nn = {n}, d = {dimension}: dense {seconds:.2f} s, ratio {ratio:.0f}")
     assert fast == pytest.approx(dense, rel=1e-12)
     assert ratio >= 50
 

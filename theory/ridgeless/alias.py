@@ -36,6 +36,9 @@ SMALL = math.pi**2 / DIGITS
 TAYLOR = 13
 # From this c on the exponential density needs only a few direct terms.
 DIRECT = 6.0
+# Beyond these bandwidths c and this Matérn ν, powers leave the range of doubles.
+SMALLEST, LARGEST = 1e-30, 1e30
+SMOOTHEST = 200.0
 # A line longer than LONG is interpolated: Σ_{m≠0} is analytic in θ² up to |θ²| = 1.
 LONG, DEGREE = 256, 18
 
@@ -69,7 +72,13 @@ def alias_excess(kernel: Kernel, spacing: float, axes: Sequence[Floats]) -> Alia
 
     Raises:
         TypeError: If the kernel is not one of this package's.
+        ValueError: If c is so small or large, or a Matérn kernel so smooth, that doubles would
+            overflow.
     """
+    if not SMALLEST <= spacing <= LARGEST:
+        raise ValueError(
+            f"bandwidth × n = {spacing!r} must be between {SMALLEST:g} and {LARGEST:g}"
+        )
     if isinstance(kernel, Gaussian):
         return _separable([_gaussian_line(spacing, axis) for axis in axes])
     if isinstance(kernel, Product):
@@ -197,12 +206,14 @@ def _tensor_product(weights: Floats, factors: Sequence[Floats]) -> Floats:
 
 def _power(kernel: Matern, spacing: float, axes: Sequence[Floats]) -> AliasExcess:
     """φ̂(cξ) ∝ (a² + |ξ|²)^{−s}, Matérn: E = (a² + |θ|²)^s Σ_{m≠0} (a² + |θ+m|²)^{−s}."""
+    if kernel.smoothness > SMOOTHEST:
+        raise ValueError(f"nu = {kernel.nu!r} must be at most {SMOOTHEST:g}; Gaussian is the limit")
     a2 = float(kernel.smoothness) / (2 * (math.pi * spacing) ** 2)
     s = float(kernel.decay)
     mixture = power_mixture(s, a2, len(axes))
     long = len(axes) == 1 and axes[0].size > LONG
     unscaled = _interpolated(mixture, axes[0]) if long else mixture.excess(axes)
-    base = a2 + squared_norm(axes)
+    base = (a2 + squared_norm(axes)) / (a2 + 0.25)
     return AliasExcess(unscaled[0] * base**s, unscaled[1] * base ** (2 * s), mixture.error)
 
 
@@ -215,7 +226,7 @@ def _interpolated(mixture: Mixture, theta: Floats) -> Floats:
 
 
 def power_mixture(s: float, a2: float, dimension: int) -> Mixture:
-    r"""Return (a² + r²)^{−s} and (a² + r²)^{−2s} as sums of Gaussians, for all r ≥ ½ at once.
+    r"""Return ((a²+r²)/(a²+¼))^{−s} and its square as sums of Gaussians, for all r ≥ ½ at once.
 
     A^{−s} = Γ(s)^{−1} ∫ e^{su − A e^u} du. On the line Im u = v the integrand is at most
     Γ(s) (A cos v)^{−s}, so the trapezoidal rule of step h has a *relative* error of at most
@@ -231,12 +242,14 @@ def power_mixture(s: float, a2: float, dimension: int) -> Mixture:
     lowest = math.floor((math.log(SMALL / max(1.0, a2)) - DIGITS - 3) / step)
     largest = special.gammainccinv(2 * s, DROPPED) / (a2 + 0.25)
     u = step * np.arange(lowest, math.ceil(math.log(max(largest, SMALL)) / step) + 1)
-    scale = step * special.rgamma(powers)[:, np.newaxis]
-    weights = scale * np.exp(np.multiply.outer(powers, u) - a2 * np.exp(u))
+    # In logarithms: for large s or a, neither 1/Γ(s) nor (a² + ¼)^s is a double.
+    log_scale = math.log(step) + powers * math.log(a2 + 0.25) - special.gammaln(powers)
+    log_scale = log_scale[:, np.newaxis]
+    weights = np.exp(log_scale + np.multiply.outer(powers, u) - a2 * np.exp(u))
     # Below the lowest node the two integrands are pure powers: geometric series.
     rates = powers[:, np.newaxis] - np.array([dimension / 2, 0])
     gauss = np.array([math.pi ** (dimension / 2), 1.0])
-    constants = scale * gauss * np.exp(rates * u[0]) / np.expm1(rates * step)
+    constants = gauss * np.exp(log_scale + rates * u[0]) / np.expm1(rates * step)
     return Mixture(np.exp(u), weights, constants, 6 * DROPPED)
 
 

@@ -105,24 +105,28 @@ def read_target(target: Target, dimension: int) -> dict[Frequency, complex]:
     Raises:
         TypeError: If it is no mapping, or a frequency is no integer (tuple), or a coefficient is
             no number.
-        ValueError: If a frequency has not `dimension` entries, or a coefficient is not finite.
+        ValueError: If a frequency has not `dimension` entries or comes twice, or a coefficient is
+            not finite.
     """
     if not isinstance(target, Mapping):
         raise TypeError(f"target = {target!r} must map integer frequencies to coefficients")
-    return {_frequency(k, dimension): _coefficient(k, f) for k, f in target.items()}
+    coefficients = {_frequency(k, dimension): _coefficient(k, f) for k, f in target.items()}
+    if len(coefficients) < len(target):
+        raise ValueError(f"target = {target!r} names a frequency twice, as int and as tuple")
+    return coefficients
 
 
 def _frequency(k: object, dimension: int) -> Frequency:
     entries = k if isinstance(k, tuple) else (k,)
     if len(entries) != dimension:
         raise ValueError(f"target frequency {k!r} must have {dimension} entries")
-    if not all(isinstance(entry, Integral) for entry in entries):
+    if any(isinstance(entry, bool) or not isinstance(entry, Integral) for entry in entries):
         raise TypeError(f"target frequency {k!r} must be an int or a tuple of ints")
     return tuple(int(entry) for entry in entries)
 
 
 def _coefficient(k: object, value: object) -> complex:
-    if not isinstance(value, Complex):
+    if isinstance(value, bool) or not isinstance(value, Complex):
         raise TypeError(f"target coefficient {value!r} of frequency {k!r} must be a number")
     coefficient = complex(value)
     if not (math.isfinite(coefficient.real) and math.isfinite(coefficient.imag)):

@@ -56,9 +56,11 @@ def coordinates(x: ArrayLike, dimension: int, name: str = "x") -> Floats:
     """Return points as an array of shape (..., dimension).
 
     Raises:
-        ValueError: If the last axis does not hold `dimension` coordinates.
+        ValueError: If the last axis does not hold `dimension` coordinates, or one is not finite.
     """
     points = np.asarray(x, dtype=np.float64)
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name} = {x!r} must be finite")
     if dimension == 1:
         return points[..., np.newaxis]
     if points.ndim == 0 or points.shape[-1] != dimension:
@@ -74,11 +76,15 @@ def _symbolic_radius(x: Any, dimension: int) -> sympy.Expr:
     return sympy.sqrt(sum(sympy.sympify(entry) ** 2 for entry in x))
 
 
+def _limit(expression: sympy.Expr) -> sympy.Expr:
+    return sympy.limit(expression, RADIUS, 0, "+")
+
+
 @lru_cache(maxsize=64)
 def _numeric(expression: sympy.Expr) -> Callable[[Floats], Floats]:
     """Compile a formula in the radius; where it is 0/0 at the origin its limit is put in."""
     function = sympy.lambdify(RADIUS, expression, modules=["numpy", "scipy"])
-    origin = float(sympy.limit(expression, RADIUS, 0, "+"))
+    origin = float(_limit(expression))
 
     def evaluate(radius: Floats) -> Floats:
         safe = np.where(radius > 0, radius, 1.0)
@@ -107,7 +113,9 @@ class RadialKernel(Kernel):
 
     def _evaluate(self, formula: sympy.Expr, x: Any) -> Any:
         if _is_symbolic(x):
-            return formula.subs(RADIUS, _symbolic_radius(x, self.dimension))
+            radius = _symbolic_radius(x, self.dimension)
+            at_origin = radius.is_zero  # some formulas are 0·∞ there
+            return _limit(formula) if at_origin else formula.subs(RADIUS, radius)
         radius = np.linalg.norm(coordinates(x, self.dimension), axis=-1)
         return _numeric(formula)(radius)
 
@@ -172,6 +180,11 @@ class Cauchy(RadialKernel):
         return sympy.log(self._mass) - 2 * sympy.pi * RADIUS
 
 
+def _bessel_half(order: sympy.Expr, z: sympy.Expr) -> sympy.Expr:  # noqa: ARG001 (it is ±1/2)
+    """K_{±1/2}(z), to which SymPy expands every half-integer order."""
+    return sympy.sqrt(sympy.pi / (2 * z)) * sympy.exp(-z)
+
+
 @dataclass(frozen=True)
 class Matern(RadialKernel):
     """φ = 2^{1−ν}/Γ(ν) · z^ν K_ν(z), z = √(2ν)|x|; φ̂ ∝ (2ν + 4π²|ξ|²)^{−(ν+d/2)}.
@@ -206,10 +219,23 @@ class Matern(RadialKernel):
     def radial_kernel(self) -> sympy.Expr:  # noqa: D102
         nu, z = self.smoothness, sympy.sqrt(2 * self.smoothness) * RADIUS
         bessel = sympy.besselk(nu, z)
-        elementary = nu.q == 2  # half-integers: K_ν is an exponential times a polynomial
-        bessel = sympy.expand_func(bessel) if elementary else bessel
+        elementary = nu.q == 2 and nu < 10  # K_ν is an exponential times a (short) polynomial
+        if elementary:
+            bessel = sympy.expand_func(bessel).replace(sympy.besselk, _bessel_half)
         formula = 2 ** (1 - nu) / sympy.gamma(nu) * z**nu * bessel
         return sympy.powsimp(sympy.expand(formula)) if elementary else formula
+
+    def kernel(self, x: Any) -> Any:  # noqa: D102
+        if _is_symbolic(x):
+            return super().kernel(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = super().kernel(x)
+        # For large ν, K_ν overflows near 0. There two terms in z² have all digits; for small ν it
+        # overflows only where φ is 1 to working precision.
+        nu = max(float(self.smoothness), 3.0)
+        quarter = nu / 2 * np.sum(coordinates(x, self.dimension) ** 2, axis=-1)
+        series = 1 - quarter / (nu - 1) * (1 - quarter / (2 * (nu - 2)))
+        return np.where(np.isfinite(values), values, series)
 
     @property
     def _mass(self) -> sympy.Expr:

@@ -80,7 +80,7 @@ def limit_risk(kernel: Kernel, spacing_bandwidth: float) -> LimitRisk:
     Examples:
         >>> from theory.ridgeless import Laplace, limit_risk
         >>> limit_risk(Laplace(), 1.0).estimation
-        0.5889736245330214
+        0.5889736245330208
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel = {kernel!r} must be a kernel of theory.ridgeless")

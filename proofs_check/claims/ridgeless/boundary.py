@@ -12,7 +12,7 @@ from flint import arb, ctx
 
 from numerics.ridgeless import fit, predict
 from theory.derivation import Derivation, Step
-from theory.ridgeless import gaussian, spiky, splines, tail_needed, threshold
+from theory.ridgeless import gaussian, spiky, spline_quadrature, splines, tail_needed, threshold
 from theory.ridgeless.finite import risk
 from theory.ridgeless.kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product
 from theory.ridgeless.limit import limit_risk
@@ -28,7 +28,7 @@ EVEN = (2, 4, 6, 8)
 
 @lru_cache(maxsize=8)
 def _spline_enclosure(alpha: int) -> arb:
-    return splines.spline_enclosure(alpha, 1, digits=25)
+    return spline_quadrature.spline_enclosure(alpha, 1, digits=25)
 
 
 def _enclosed(formulas: Formulas, setting: Setting) -> Evidence:
@@ -56,7 +56,7 @@ def _wide_kernels(formulas: Formulas, setting: Setting) -> Iterator[Case]:
 def _planes_and_space(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     """The certified C(d+1, d) against Laplace kernels at c = 1000, where V − C = O(c^{−d−1})."""
     for d in (2, 3):
-        enclosure = splines.spline_enclosure(d + 1, d)
+        enclosure = spline_quadrature.spline_enclosure(d + 1, d)
         yield f"C({d + 1}, {d})", enclosure, limit_risk(Laplace(d), 1000.0).estimation
 
 
