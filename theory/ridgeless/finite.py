@@ -191,7 +191,8 @@ class _Grid:
         rest = 1 + second - math.fsum(g**2 for g in ratios.values())
         if near in members:  # the same without subtracting 1 from 1
             rest = second - math.fsum(g**2 for k, g in ratios.items() if k != near)
-        error = abs(total) ** 2 * max(rest, 0.0) / (1 + first) ** 2
+        # Divided twice: the square overflows where the ridge drowns the class.
+        error = abs(total) ** 2 * max(rest, 0.0) / (1 + first) / (1 + first)
         for k, coefficient in members.items():
             own = ratios[k] / (1 + first)
             missed = _complement(first) if k == near else 1 - own  # 1 − r_k, with all its digits
