@@ -45,8 +45,9 @@ class HighPrecisionRisk:
 def periodised_mp(profile: ProfileLike, x: Exact, bandwidth: Exact, dps: int) -> Any:
     """φ_h(x) in one dimension to about `dps` digits after the point, as an mpmath number.
 
-    Gaussian and Matérn images are summed directly, Laplace images as two geometric series, Cauchy
-    images by the Euler–Maclaurin formula with a remainder below 10^{-dps}.
+    Gaussian and Matérn images are summed directly, those of Laplace and half-integer Matérn
+    kernels as geometric series and their derivatives, Cauchy images by the Euler–Maclaurin formula
+    with a remainder below 10^{-dps}.
 
     Args:
         profile: A Profile of dimension 1 or a name; no function of your own.
@@ -257,7 +258,12 @@ def _kernel(ctx: Any, profile: ProfileLike, h: Any) -> Callable[[Any], Any]:
     if used.radial is not None:
         raise ValueError(f"profile {used.name!r} is your own, must be one of the named ones")
     sums = {"gaussian": _gaussian, "laplace": _laplace, "cauchy": _cauchy}
-    images = _matern(ctx, h, ctx.mpf(used.nu)) if used.nu else sums[used.name](ctx, h)
+    if used.nu is None:
+        images = sums[used.name](ctx, h)
+    elif (used.nu - 0.5).is_integer() and used.nu < 20:
+        images = _half_integer_matern(ctx, h, round(used.nu - 0.5))
+    else:
+        images = _matern(ctx, h, ctx.mpf(used.nu))
     known: dict[Any, Any] = {}
 
     def evaluate(x: Any) -> Any:
@@ -291,6 +297,29 @@ def _matern(ctx: Any, h: Any, order: Any) -> Callable[[Any], Any]:
         return constant * z**order * ctx.besselk(order, z) if z else ctx.one
 
     return lambda x: ctx.fsum(one(abs(x + m) * scale) for m in range(-M, M + 1))
+
+
+def _half_integer_matern(ctx: Any, h: Any, p: int) -> Callable[[Any], Any]:
+    """ν = p + ½: φ = e^{−z} Σ_j a_j z^j, so that the images on one side are Σ m^i q^m, all > 0."""
+    scale = ctx.sqrt(2 * p + 1) / h
+    q = ctx.exp(-scale)
+    sums = [1 / (1 - q)]  # Σ_{m≥0} m^i q^m, from Σ m^i q^m = q Σ (m+1)^i q^m for i ≥ 1
+    for i in range(1, p + 1):
+        sums.append(q / (1 - q) * ctx.fsum(ctx.binomial(i, k) * sums[k] for k in range(i)))
+    a = [
+        ctx.mpf(2) ** j * ctx.binomial(p, j) * ctx.factorial(2 * p - j) / ctx.factorial(2 * p)
+        for j in range(p + 1)
+    ]
+
+    def one_side(x: Any) -> Any:
+        powers = (
+            a[j] * scale**j * ctx.binomial(j, i) * x ** (j - i) * sums[i]
+            for j in range(p + 1)
+            for i in range(j + 1)
+        )
+        return ctx.exp(-scale * x) * ctx.fsum(powers)
+
+    return lambda x: one_side(x) + one_side(1 - x)
 
 
 def _cauchy(ctx: Any, h: Any) -> Callable[[Any], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ..validation import ComplexArray, RealArray, integer, nonnegative, points, 
 from .designs import grid
 from .interpolation import System, factorise
 from .periodic import PeriodicKernel
-from .profiles import Profile, ProfileLike, as_profile
+from .profiles import ProfileLike, as_profile
 from .quadrature import cell_rule
 from .targets import Target, target_function
 
@@ -114,7 +115,7 @@ Cell = tuple[RealArray, RealArray, RealArray]
 
 def _cells(kernel: PeriodicKernel, design: RealArray, order: int) -> Iterator[Cell]:
     dimension = design.shape[1]
-    nodes, weights = cell_rule(dimension, order, _grading(kernel.profile))
+    nodes, weights = cell_rule(dimension, order, _grading(kernel, dimension))
     side = round(len(design) ** (1 / dimension))
     if dimension == 1:
         yield from _gaps(kernel, design, nodes, weights)
@@ -124,8 +125,11 @@ def _cells(kernel: PeriodicKernel, design: RealArray, order: int) -> Iterator[Ce
         yield from _aligned_cells(kernel, design, max(side, 2), nodes, weights)
 
 
-def _grading(profile: Profile) -> int:
-    return 1 if profile.smooth_in_distance else 3
+def _grading(kernel: PeriodicKernel, dimension: int) -> int:
+    """On lines, enough for a kernel that is far narrower than a gap: t = 0.1 is its width then."""
+    least = 1 if kernel.profile.smooth_in_distance else 3
+    decades = math.ceil(-math.log10(kernel.bandwidth)) if kernel.bandwidth < 1 else 0
+    return max(least, decades) if dimension == 1 else least
 
 
 def _gaps(
