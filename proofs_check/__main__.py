@@ -1,4 +1,4 @@
-"""The command line: `proofs-check [IDS or slices]`, `proofs-check explain ID`, `cite ID`."""
+"""The command line: `proofs-check [IDS or slices]`, and the sub-commands of `SUBCOMMANDS`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 USAGE = 3
 """Exit code for a call that makes no sense; 1 and 2 are verdicts."""
 
+SUBCOMMANDS = "explain ID | cite ID | certificate ID --json FILE | verify FILE"
+
 EXIT_CODES = "exit codes: 0 all hold, 1 refuted or failed, 2 unknown or nothing run, 3 usage"
 
 
@@ -37,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] in (["explain"], ["cite"]):
             return _show(arguments[0], arguments[1:])
+        if arguments[:1] == ["certificate"]:
+            return _write_certificate(arguments[1:])
+        if arguments[:1] == ["verify"]:
+            return _verify(arguments[1:])
         return _check(_parser().parse_args(arguments))
     except UsageError as error:
         print(f"proofs-check: {error}", file=sys.stderr)
@@ -52,7 +58,7 @@ class UsageError(Exception):
 def _parser() -> Parser:
     parser = Parser(
         "proofs-check",
-        usage="proofs-check [options] [IDS or slices] | explain ID | cite ID",
+        usage=f"proofs-check [options] [IDS or slices] | {SUBCOMMANDS}",
         description="Judge the claims of the package.",
         epilog=EXIT_CODES,
     )
@@ -162,6 +168,34 @@ def _claim(name: str) -> Claim:
     if name not in claims:
         raise UsageError(unknown_name(name, list(claims)))
     return claims[name]
+
+
+def _write_certificate(arguments: Sequence[str]) -> int:
+    parser = Parser("proofs-check certificate", description="Write what `verify` can check.")
+    parser.add_argument("id", choices=["ridgeless.inconsistency"])
+    parser.add_argument("--json", type=Path, metavar="FILE", required=True)
+    options = parser.parse_args(arguments)
+    from .certificate.produce import write_certificate
+
+    try:
+        write_certificate(options.json)
+    except OSError as error:
+        raise UsageError(str(error)) from error
+    print(f"wrote {options.json}; check it with: proofs-check verify {options.json}")
+    return 0
+
+
+def _verify(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        "proofs-check verify",
+        description="Check a certificate with nothing but Python and mpmath.",
+        epilog="exit codes: 0 it proves what it says, 1 rejected, 3 usage",
+    )
+    parser.add_argument("file", metavar="FILE")
+    file = parser.parse_args(arguments).file
+    from .certificate.verify import check_file
+
+    return check_file(Path(file))
 
 
 if __name__ == "__main__":

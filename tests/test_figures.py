@@ -26,7 +26,7 @@ SMALL = {
     "risk_against_n": partial(
         ridgeless.risk_against_n, sizes=(4, 16, 128), measured_at=(16, 128), draws=1500
     ),
-    "floor": partial(ridgeless.floor, resolution=7, count=3, n=64, draws=300),
+    "floor": partial(ridgeless.floor, resolution=7, count=3, draws=300),
     "boundary": partial(
         ridgeless.boundary, exponents=(1.0, 2.0, 100.0), wide_at=(1.0, 2.0), sizes=(16, 256),
         draws=300, resolution=5,

@@ -29,9 +29,10 @@ def test_quadrature_agrees_with_closed_forms(kernel, c):
 
 
 def test_closed_forms_exist_where_documented():
-    assert all(limit_forms(kernel) for kernel in [*LINES, Gaussian(3), Matern(0.5)])
+    documented = [*LINES, Gaussian(3), Matern(0.5), Matern(1.5), Matern(2.5)]
+    assert all(limit_forms(kernel) for kernel in documented)
     assert limit_forms(Laplace(2)) is None
-    assert limit_forms(Matern(1.5)) is None
+    assert limit_forms(Matern(3.5)) is None
 
 
 @pytest.mark.parametrize("kernel", LINES)
@@ -50,3 +51,11 @@ def test_the_zero_function_wins_below_the_threshold_only(kernel):
     assert (below.null, below.risk, below.spacing_bandwidth) == (True, threshold * 0.95, 0.0)
     assert not above.null
     assert above.risk < threshold * 1.1
+
+
+def test_the_bias_of_a_wide_cauchy_kernel_has_all_its_neighbours():
+    """At c = 20 the neighbours' weights are e^{−40π}: 2d of them, all of the same size."""
+    for d in (2, 3):
+        weight = np.exp(-40 * np.pi)
+        found = limit_risk(Cauchy(d), 20.0).approximation
+        assert found == pytest.approx(((2 * d) ** 2 + 2 * d) * weight**2, rel=1e-12)

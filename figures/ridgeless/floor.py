@@ -1,4 +1,4 @@
-"""The floor: the least limiting risk of interpolation, against the signal-to-noise ratio."""
+"""The certified floor: the least limiting risk of interpolation, against the ratio SNR."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 
 from numerics.monte_carlo import Estimate
 from numerics.ridgeless import monte_carlo_risk
-from theory.ridgeless import Gaussian, OptimalBandwidth, null_threshold, optimal_bandwidth
+from theory.ridgeless import Floor, Gaussian, null_threshold
+from theory.ridgeless import floor as certified_floor
 
 from ..plot import NUMERICS, THEORY, Data, Floats, Plot, Series
 from ..style import (
     BLACK,
     DOTTED,
+    GREY,
     LONG_DASHED,
     PURPLE,
+    SOLID,
     Look,
     canvas,
     handle,
@@ -33,34 +36,36 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLANE = Named("Gaussian, $d=2$", Gaussian(2), "gaussian", Look(PURPLE, LONG_DASHED, "D"), 2.0)
-CURVES = (*KERNELS, PLANE)
+SPACE = Named("Gaussian, $d=3$", Gaussian(3), "gaussian", Look(GREY, SOLID, "v"), 2.0)
+CURVES = (*KERNELS, PLANE, SPACE)
 NULL_LOOK = Look(BLACK, DOTTED, "")
 THRESHOLD_LOOK = Look(BLACK, DOTTED, "*", filled=True, size=5.5)
 RANGE = 1e-2, 1e4
+SIDES = {1: 256, 2: 16, 3: 6}
+DIGITS = 12
 
 
-def floor(
-    resolution: int = 31, count: int = 5, n: int = 256, draws: int = 200, seed: int = 3
-) -> Plot:
+def floor(resolution: int = 31, count: int = 5, draws: int = 200, seed: int = 3) -> Plot:
     """The infimum over c of SNR·B(c) + V(c) against SNR, in units of σ², and the best c.
 
-    Points: the risk for a constant target at that bandwidth, on n grid points (16 × 16 in d = 2),
-    where approximation is the limit's and estimation differs by less than the eye or the error
-    bars can see.
+    Lines: certified bounds, between which no eye can see; their relative distance is drawn for
+    itself. Points: the risk for a constant target at the best bandwidth, on 256 grid points (16 ×
+    16, 6 × 6 × 6), where approximation is the limit's and estimation differs by less than the eye
+    or the error bars can see.
 
     Args:
         resolution: Ratios on the lines.
         count: Ratios at which numerics is run, from 1 to 10⁴.
-        n: Grid points in one dimension.
         draws: Data sets per point.
         seed: Of the noise.
     """
     snr = np.geomspace(1.0, RANGE[1], count)
     fine = np.unique(np.concatenate([np.geomspace(*RANGE, resolution), snr, _near_thresholds()]))
-    data = {"zero function": Series(fine, fine)}
+    asked = Series(fine, np.full_like(fine, 10.0**-DIGITS))
+    data = {"zero function": Series(fine, fine), "asked": asked}
     rngs = generators(seed)
     for named in CURVES:
-        data |= _curve(named, fine, snr, n if named.kernel.dimension == 1 else 16, draws, rngs)
+        data |= _curve(named, fine, snr, draws, rngs)
     return Plot("ridgeless.floor", data, _paint)
 
 
@@ -71,42 +76,44 @@ def _near_thresholds() -> Floats:
 
 
 def _curve(
-    named: Named,
-    fine: Floats,
-    snr: Floats,
-    n: int,
-    draws: int,
-    rngs: Iterator[np.random.Generator],
+    named: Named, fine: Floats, snr: Floats, draws: int, rngs: Iterator[np.random.Generator]
 ) -> dict[str, Series]:
-    best = {float(s): optimal_bandwidth(named.kernel, float(s)) for s in fine}
-    interpolants = np.array([s for s, b in best.items() if not b.null])
+    best = {float(s): certified_floor(named.kernel, float(s), DIGITS) for s in fine}
+    found = {s: bounds for s, bounds in best.items() if not bounds.null}
+    above = np.array(list(found))
     threshold = np.array([float(null_threshold(named.kernel))])
-    bandwidths = np.array([best[s].spacing_bandwidth for s in interpolants])
+    bandwidths = np.array([_middle(bounds) for bounds in found.values()])
+    widths = np.array([_relative_width(bounds) for bounds in found.values()])
     return {
-        f"{named.name}{THEORY}": Series(fine, np.array([b.risk for b in best.values()])),
+        f"{named.name}{THEORY}": Series(fine, np.array([b.upper for b in best.values()])),
         f"{named.name}{NUMERICS}": measured(
-            snr, lambda s: _measure(named, best[s], s, n, draws, next(rngs))
+            snr, lambda s: _measure(named, _middle(best[s]), s, draws, next(rngs))
         ),
         f"{named.name}: threshold": Series(threshold, threshold),
-        f"{named.name}: bandwidth": Series(interpolants, bandwidths),
+        f"{named.name}: bandwidth": Series(above, bandwidths),
+        f"{named.name}: band": Series(above, widths),
     }
 
 
-def _measure(
-    named: Named,
-    best: OptimalBandwidth,
-    snr: float,
-    n: int,
-    draws: int,
-    rng: np.random.Generator,
-) -> Estimate:
+def _middle(bounds: Floor) -> float:
+    """The middle of the interval that contains the best bandwidth."""
+    assert bounds.bandwidth is not None
+    return sum(bounds.bandwidth) / 2
+
+
+def _relative_width(bounds: Floor) -> float:
+    """Twice the ball's radius over its middle, before it is rounded to doubles."""
+    return float(2 * bounds.enclosure.rad() / bounds.enclosure.mid())
+
+
+def _measure(named: Named, c: float, s: float, draws: int, rng: np.random.Generator) -> Estimate:
     """The risk for σ² = 1 and a constant target of height √SNR."""
     d = named.kernel.dimension
     return monte_carlo_risk(
         named.profile,
-        n,
-        best.spacing_bandwidth / n,
-        {(0,) * d: math.sqrt(snr)},
+        SIDES[d],
+        c / SIDES[d],
+        {(0,) * d: math.sqrt(s)},
         draws=draws,
         rng=rng,
         dimension=d,
@@ -115,19 +122,23 @@ def _measure(
 
 
 def _paint(data: Data) -> Figure:
-    figure, panels = canvas(3.0, 2)
+    figure, panels = canvas(2.6, 3)
     for named in CURVES:
         line(panels[0], data[f"{named.name}{THEORY}"], named.look)
         points(panels[0], data[f"{named.name}{NUMERICS}"], named.look)
         line(panels[1], data[f"{named.name}: bandwidth"], named.look)
+        points(panels[2], data[f"{named.name}: band"], named.look)
+    line(panels[2], data["asked"], NULL_LOOK)
     _mark_null(panels[0], data)
     for axes in panels:
         axes.set(xscale="log", yscale="log", xlim=(RANGE[0], 1.6 * RANGE[1]))
         axes.set_xlabel(r"SNR $= \Vert f^*\Vert^2/\sigma^2$")
     panels[0].set(ylim=(0.008, 2.0), ylabel=r"least risk, in units of $\sigma^2$")
     panels[1].set(ylim=(0.03, 100), ylabel=r"best bandwidth $c$, in grid spacings")
+    panels[2].set(ylim=(1e-26, 1e-11), ylabel="relative width of the certified band")
     title(panels[0], 0, "floor")
-    title(panels[1], 1, "where it is attained")
+    title(panels[1], 1, "where attained")
+    title(panels[2], 2, "proved to within")
     looks = [handle(named.look, named.name) for named in CURVES]
     null = handle(NULL_LOOK, "zero function", shows="line")
     star = handle(THRESHOLD_LOOK, r"threshold $s^*$", shows="points")

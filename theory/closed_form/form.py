@@ -93,6 +93,22 @@ class ClosedForm:
                 return self._evaluate(self._domain.check_ball(x))
             return self._evaluate(balls.ball_of(self._point(x)))
 
+    def jet(self, x: Any, length: int, prec: int = 128) -> list[Any]:
+        """Return balls around the Taylor coefficients f⁽ᵏ⁾(ξ)/k! for every ξ in the ball x.
+
+        Args:
+            x: A ball (flint's arb) inside the domain; a wide one gives Lagrange's remainders.
+            length: Number of coefficients.
+            prec: Working precision in bits.
+
+        Raises:
+            TypeError: If the formula has a function whose Taylor series is not known here.
+        """
+        if self._jets is None:
+            raise TypeError(f"{self.name} has no power series in balls")
+        with ctx.workprec(prec):
+            return self._jets(self._domain.check_ball(x), length)
+
     def enclose(self, lo: Any, hi: Any, rtol: float = 2**-20) -> Any:
         """Return a ball around the range of f over [lo, hi].
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .finite import Risk, risk
+    from .infimum import Floor, floor
     from .kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product
     from .limit import LimitRisk, OptimalBandwidth, limit_forms, limit_risk, optimal_bandwidth
     from .spectral import SpectralKernel
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .threshold import null_threshold
 
 _HOMES = {
+    "Floor": "infimum",
+    "floor": "infimum",
     "Risk": "finite",
     "risk": "finite",
     "Cauchy": "kernels",
@@ -37,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "Cauchy",
+    "Floor",
     "Gaussian",
     "Kernel",
     "Laplace",
@@ -46,6 +50,7 @@ __all__ = [
     "Product",
     "Risk",
     "SpectralKernel",
+    "floor",
     "limit_forms",
     "limit_risk",
     "null_threshold",

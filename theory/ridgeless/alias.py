@@ -283,12 +283,16 @@ def _geometric(rate: float, theta: Floats) -> Floats:
 
 
 def _direct(rate: float, axes: Sequence[Floats]) -> Floats:
-    """Σ_{m≠0} e^{−rate(|θ+m| − |θ|)}, skipping every m whose terms all are below DROPPED."""
-    reach = math.ceil(DIGITS / rate + math.sqrt(len(axes)))
+    """Σ_{m≠0} e^{−rate(|θ+m| − |θ|)}, skipping what is below DROPPED beside the largest term."""
+    reach = math.ceil(DIGITS / rate + 1 + math.sqrt(len(axes)))
     norm = np.sqrt(squared_norm(axes))
     total = np.zeros_like(norm)
+    # At the corner θ_i = min axis_i the nearest m = −e_i is farthest: 1 away if that is the origin.
+    corner = np.array([axis.min() for axis in axes])
+    distances = [float(np.linalg.norm(corner - e)) for e in np.eye(len(axes))]
+    nearest = min(distances) - float(np.linalg.norm(corner))
     for m in itertools.product(range(-reach, reach + 1), repeat=len(axes)):
-        if any(m) and rate * _detour(m) < DIGITS:
+        if any(m) and rate * (_detour(m) - max(nearest, 0.0)) < DIGITS:
             far = np.sqrt(squared_norm([axis + i for axis, i in zip(axes, m, strict=True)]))
             total += np.exp(-rate * (far - norm))
     return total

@@ -68,8 +68,8 @@ def limit_risk(kernel: Kernel, spacing_bandwidth: float) -> LimitRisk:
         spacing_bandwidth: c = bandwidth × n > 0.
 
     Returns:
-        The closed forms' values, correctly rounded, for Laplace, Cauchy in d = 1, Gaussian, and
-        coordinate products of these; values by quadrature for every other kernel.
+        The closed forms' values, correctly rounded, for Laplace, Cauchy, Matérn 3/2 and 5/2 in
+        d = 1, Gaussian, and coordinate products of these; for every other kernel quadrature.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -95,7 +95,7 @@ def limit_risk(kernel: Kernel, spacing_bandwidth: float) -> LimitRisk:
 @lru_cache(maxsize=64)
 def _product_forms_of_line(kernel: Kernel, dimension: int) -> ProductForms | None:
     """The closed forms of the d-fold product of a one-dimensional kernel, if it has them."""
-    from . import cauchy, gaussian, laplace
+    from . import cauchy, gaussian, laplace, matern_line
 
     if isinstance(kernel, Gaussian):
         line = (gaussian.ESTIMATION, gaussian.OWN_WEIGHT, gaussian.WEIGHT_ENERGY)
@@ -103,6 +103,9 @@ def _product_forms_of_line(kernel: Kernel, dimension: int) -> ProductForms | Non
         line = (cauchy.ESTIMATION, cauchy.OWN_WEIGHT, cauchy.WEIGHT_ENERGY)
     elif isinstance(kernel, Matern) and kernel.smoothness == Laplace().smoothness:
         line = (laplace.ESTIMATION, laplace.OWN_WEIGHT, laplace.WEIGHT_ENERGY)
+    elif isinstance(kernel, Matern) and kernel.smoothness in matern_line.SMOOTHNESSES:
+        forms = matern_line.matern_forms(kernel.smoothness)
+        line = (forms.estimation, forms.own_weight, forms.weight_energy)
     else:
         return None
     return product_forms(*line, dimension)

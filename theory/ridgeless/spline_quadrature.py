@@ -20,7 +20,10 @@ from math import ceil, comb, exp, log
 from typing import TypeAlias
 
 import sympy
-from flint import acb, arb, arb_mat, arb_poly, ctx, fmpq
+from flint import arb, arb_mat, arb_poly, ctx, fmpq
+
+from .theta_products import below, contract, plus_minus, trapezoidal_error
+from .theta_products import thetas as _thetas
 
 # 1. |x|^{-α} = (π^a/Γ(a)) ∫ e^{av} exp(−π e^v |x|²) dv with a = α/2. The trapezoidal rule with
 #    step h has a relative error that does not depend on x: by Poisson it is
@@ -135,82 +138,37 @@ def _exponentials(a: arb, d: int, step: arb, times: list[arb]) -> _Exponentials:
         raise ArithmeticError("the last time is too early")  # cannot happen: see build
     late = 2 * arb(2) ** d * beyond**a * (-arb.pi() * (beyond - 1) / 4).exp()
     # Early: ∏ϑ = t^{-d/2}(1+η) with 0 ≤ 1+η ≤ (1 + 4e^{−π/t})^d, by Jacobi's transformation.
-    excess = _plus_minus((1 + 4 * (-arb.pi() / first).exp()) ** d - 1)
-    early = _below(first, a - arb(d) / 2, step) * (1 + excess)
+    excess = plus_minus((1 + 4 * (-arb.pi() / first).exp()) ** d - 1)
+    early = below(first, a - arb(d) / 2, step) * (1 + excess)
     return _Exponentials(
         weights=[scale * t**a for t in times],
-        constant=scale * (early + _plus_minus(late)),
+        constant=scale * (early + plus_minus(late)),
         near=scale * _own_early_terms(first, a, d, step),
-        relative_error=_trapezoidal_error(a, step),
+        relative_error=trapezoidal_error(a, step),
     )
-
-
-def _below(first: arb, power: arb, step: arb) -> arb:
-    """Σ t_j^power over all times before ``first``: a geometric series."""
-    return first**power / (step * power).expm1()
 
 
 def _own_early_terms(first: arb, a: arb, d: int, step: arb) -> arb_poly:
     """Σ t_j^a exp(−π t_j u) over all times before ``first``, as a polynomial in u ≤ d/4."""
     coefficients, factor, degree = [], arb(1), 24
     for p in range(degree):
-        coefficients.append(factor * _below(first, a + p, step))
+        coefficients.append(factor * below(first, a + p, step))
         factor *= -arb.pi() / (p + 1)
     # The series alternates and decreases (π t u < 1), so the first omitted term bounds the rest.
-    omitted = abs(factor) * _below(first, a + degree, step) * (arb(d) / 4) ** degree
-    coefficients[0] += _plus_minus(omitted)
+    omitted = abs(factor) * below(first, a + degree, step) * (arb(d) / 4) ** degree
+    coefficients[0] += plus_minus(omitted)
     return arb_poly(coefficients)
-
-
-def _trapezoidal_error(a: arb, step: arb) -> arb:
-    """Relative error 2 Σ_{k≥1} |Γ(a+2πik/h)|/Γ(a) ≤ 2 (cos ω)^{-a}/(e^{2πω/h} − 1)."""
-    omega = (2 * arb.pi() / (step * a)).atan()
-    return _plus_minus(2 * omega.cos() ** (-a) / (2 * arb.pi() * omega / step).expm1())
-
-
-def _plus_minus(bound: arb) -> arb:
-    """The interval [−bound, bound]."""
-    return (-bound).union(bound)
-
-
-def _thetas(times: list[arb], points: list[arb]) -> tuple[arb_mat, arb_mat]:
-    """ϑ(x, t) = Σ_m e^{−πt(x+m)²} and its term m = 0: rows are points, columns times."""
-    # Jacobi: ϑ(x, t) = t^{-1/2} θ₃(πx; τ = i/t); flint includes the factor π in the argument.
-    full = [
-        acb.modular_theta(acb(x), acb(0, 1 / t))[2].real / t.sqrt() for x in points for t in times
-    ]
-    own = [(-arb.pi() * t * x * x).exp() for x in points for t in times]
-    shape = (len(points), len(times))
-    return arb_mat(*shape, full), arb_mat(*shape, own)
-
-
-def _row_products(left: arb_mat, right: arb_mat) -> arb_mat:
-    """All entrywise products of a row of ``left`` with a row of ``right``."""
-    rows = product(left.table(), right.table())
-    entries = [a * b for x, y in rows for a, b in zip(x, y, strict=True)]
-    return arb_mat(left.nrows() * right.nrows(), left.ncols(), entries)
 
 
 def _sums_on_grid(
     e: _Exponentials, tables: list[tuple[arb_mat, arb_mat]], u: list[arb]
 ) -> list[arb]:
     """Σ_{m≠0}|θ+m|^{-α} at all points of a tensor grid with squared norms u."""
-    full, own = (_contract([table[k] for table in tables], e.weights) for k in (0, 1))
+    full, own = (contract([table[k] for table in tables], e.weights) for k in (0, 1))
     return [
-        (f - o + e.constant - e.near(v)) * (1 + e.relative_error)
+        (f - o + e.constant - e.near(v)) / (1 + e.relative_error)
         for f, o, v in zip(full, own, u, strict=True)
     ]
-
-
-def _contract(matrices: list[arb_mat], weights: list[arb]) -> list[arb]:
-    """Σ_j weight_j ∏_i matrix_i[p_i, j] for every multi-index p, last index fastest."""
-    left = matrices[0]
-    for matrix in matrices[1:-1]:
-        left = _row_products(left, matrix)
-    if len(matrices) == 1:
-        return (left * arb_mat(len(weights), 1, weights)).entries()
-    weighted = _row_products(matrices[-1], arb_mat(1, len(weights), weights))
-    return (left * weighted.transpose()).entries()
 
 
 # Cells
@@ -262,7 +220,7 @@ def _gauss_order(alpha: arb, d: int, high: int, digits: int) -> tuple[int, arb]:
         ]
         total = sum(errors, arb(0))
         if total < arb(10) ** (-digits - 1):
-            return order, _plus_minus(total)
+            return order, plus_minus(total)
     raise ArithmeticError(f"no Gauss rule of order < 400 gives {digits} digits for alpha = {alpha}")
 
 

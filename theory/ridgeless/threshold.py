@@ -127,8 +127,8 @@ def narrow_risk(kernel: RadialKernel, c: float) -> NarrowRisk:
         eps, wide = neighbour_sum(kernel, width), neighbour_sum(kernel, 2 * width)
         if not eps < 1:
             raise ValueError(f"c = {c!r} is too large: the remainder {eps.str(5)} must be below 1")
-        mass = _ball(kernel.radial_density.subs(RADIUS, 0))
-        energy = mass * _ball(energy_ratio(kernel))
+        mass = exact_ball(kernel.radial_density.subs(RADIUS, 0))
+        energy = mass * exact_ball(energy_ratio(kernel))
         volume = width**kernel.dimension
         low, high = 1 / (1 + eps), 1 / (1 - eps)
         aliased = (1 + 2 * mass * wide / energy) * high**2
@@ -167,7 +167,7 @@ def _matern_decay(kernel: Matern, x: arb) -> tuple[arb, arb]:
     −(log φ)' = √(2ν) K_{ν−1}(z)/K_ν(z) at z = √(2ν)x; the quotient increases with z to 1 for
     ν ≥ 1/2 and is at least 1 for ν ≤ 1/2, so its minimum over [z, ∞) is at z, or at least 1.
     """
-    nu = _ball(kernel.smoothness)
+    nu = exact_ball(kernel.smoothness)
     z = (2 * nu).sqrt() * x
     bessel = z.bessel_k(nu)
     value = 2 ** (1 - nu) / nu.gamma() * z**nu * bessel
@@ -175,7 +175,7 @@ def _matern_decay(kernel: Matern, x: arb) -> tuple[arb, arb]:
     return value, (-z * slope).exp()
 
 
-def _ball(value: sympy.Expr | float) -> arb:
+def exact_ball(value: sympy.Expr | float) -> arb:
     """An exact SymPy number as a ball: a rational exactly, else 60 digits and their uncertainty."""
     if isinstance(value, sympy.Rational):  # Bessel functions need an exact order
         return arb(fmpq(int(value.p), int(value.q)))

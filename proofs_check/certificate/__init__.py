@@ -1,0 +1,1 @@
+"""Certificates that others can check: `produce` writes them, `verify` checks them alone."""
