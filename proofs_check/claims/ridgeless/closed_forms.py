@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 import mpmath
 import numpy as np
+import sympy
 from flint import acb, arb, ctx
 
 from numerics.ridgeless import Profile, exact_risk, exact_risk_mp, grid
+from theory.closed_form import ClosedForm
 from theory.derivation import Derivation
-from theory.ridgeless import cauchy, gaussian, gaussian_series, laplace, products
+from theory.ridgeless import (
+    cauchy,
+    gaussian,
+    gaussian_series,
+    laplace,
+    matern_line,
+    products,
+)
 
-from ...claim import Claim, Evidence, Formulas, Kind, Leg, Setting
+from ...claim import Claim, Evidence, Formulas, Kind, Leg, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
 from .common import (
     BANDWIDTH,
@@ -23,6 +33,7 @@ from .common import (
     ON_THE_GRID,
     WHITE_NOISE,
     formula,
+    joined,
     monte_carlo_leg,
     weights_at_zero,
 )
@@ -297,4 +308,106 @@ PRODUCTS = Claim(
     uses=("ridgeless.limit",),
 )
 
-CLAIMS = (LAPLACE, CAUCHY, GAUSSIAN, PRODUCTS)
+# ── Matérn 3/2 and 5/2 ───────────────────────────────────────────────────────────────────────────
+
+ORDERS = {"3_2": 1.5, "5_2": 2.5}
+
+
+MATERN_FORMULAS = ("estimation_3_2", "approximation_3_2", "estimation_5_2", "approximation_5_2")
+
+
+@dataclass(frozen=True)
+class Long:
+    """A closed form whose thousands of automatic mutants are left to the slow tests."""
+
+    form: ClosedForm
+
+
+def _form(formulas: Formulas, name: str) -> ClosedForm:
+    found = formula(formulas, name)
+    return found.form if isinstance(found, Long) else found
+
+
+def _matern_mutants() -> tuple[Mutant, ...]:
+    """The long form set wrong by hand."""
+    right, other = (matern_line.matern_forms(nu).estimation for nu in (2.5, 1.5))
+    c = right.variable
+    wrong = {
+        "everything * (1 + 1e-6)": right.expression * (1 + sympy.Rational(1, 10**6)),
+        "a wider kernel": right.expression.subs(c, c * sympy.Rational(51, 50)),
+        "that of 3/2": other.expression,
+        "its inverse": 1 / right.expression,
+    }
+    return tuple(
+        Mutant(f"estimation_5_2: {name}", {"estimation_5_2": Long(right.replace_expression(form))})
+        for name, form in wrong.items()
+    )
+
+
+def _matern_derivation(*claimed: ClosedForm | Long) -> Derivation:
+    """V and B derived from the lattice sums, whose rational functions of cos 2πθ are integrated."""
+    kinds = (matern_line.derive_estimation, matern_line.derive_approximation)
+    cases = [(derive, nu) for nu in ORDERS.values() for derive in kinds]
+    parts = zip(cases, claimed, strict=True)
+    return joined("V and B", *(derive(nu, _expression(form)) for (derive, nu), form in parts))
+
+
+def _expression(claimed: ClosedForm | Long) -> sympy.Expr:
+    return claimed.form.expression if isinstance(claimed, Long) else claimed.expression
+
+
+def _matern_solved(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    """V against solved systems of 48 points, where V_n − V is below 1e-16."""
+    for order in ORDERS:
+        for c in (0.4, 0.9):
+            claimed = _form(formulas, f"estimation_{order}").mp(c, 20)
+            yield f"V, ν = {order}, c = {c}", claimed, _matern_risk(order, c)
+
+
+@lru_cache(maxsize=8)
+def _matern_risk(order: str, c: float) -> float:
+    profile = Profile("matern", nu=ORDERS[order])
+    return exact_risk(profile, np.arange(48) / 48, {0: 0.0}, c / 48, order=24).estimation
+
+
+def _matern_bias(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    """B is the bias of the constant target at every n: two points solved in high precision."""
+    for order in ORDERS:
+        for c in (Fraction(2, 5), Fraction(3, 2)):
+            claimed = formula(formulas, f"approximation_{order}").mp(c, DIGITS)
+            yield f"B, ν = {order}, c = {c}", claimed, _matern_constant(order, c)
+
+
+@lru_cache(maxsize=8)
+def _matern_constant(order: str, c: Fraction) -> Any:
+    profile = Profile("matern", nu=ORDERS[order])
+    return exact_risk_mp(profile, 2, {0: 1.0}, c / 2, 0, dps=60, digits=15).approximation
+
+
+MATERN = Claim(
+    id="ridgeless.matern",
+    title="Matérn 3/2 and 5/2, d = 1, in closed form",
+    statement=(
+        r"\nu\in\{\tfrac32,\tfrac52\}:\ V = \int_0^1\frac{P(\cos2\pi\theta)}"
+        r"{p(\cos2\pi\theta)^2}d\theta \text{ and } B \text{ are algebraic in } "
+        r"s,\ \coth s,\ \mathrm{csch}\,s,\ s=\sqrt{2\nu}/c"
+    ),
+    source="here",
+    hypotheses=(BANDWIDTH, WHITE_NOISE),
+    formulas={
+        "estimation_3_2": matern_line.matern_forms(1.5).estimation,
+        "approximation_3_2": matern_line.matern_forms(1.5).approximation,
+        "estimation_5_2": Long(matern_line.matern_forms(2.5).estimation),
+        "approximation_5_2": matern_line.matern_forms(2.5).approximation,
+    },
+    legs=(
+        derivation_leg("V and B", _matern_derivation, MATERN_FORMULAS, whole=True),
+        digits_leg("solved systems", _matern_solved, ("estimation_3_2", "estimation_5_2"), 11),
+        digits_leg("two points", _matern_bias, ("approximation_3_2", "approximation_5_2"), 14),
+    ),
+    mutants=_matern_mutants(),
+    uses=("ridgeless.limit",),
+    notes="V → C(4,1) and C(6,1) as c → ∞: the algebraic numbers of ridgeless.splines.",
+)
+
+CLAIMS = (LAPLACE, CAUCHY, GAUSSIAN, MATERN, PRODUCTS)
