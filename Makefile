@@ -19,7 +19,7 @@ proofs: $(INSTALLED)  ## check every claim on the fast budget, draw the figures
 	$(BIN)/proofs-check --budget fast --jobs 2 --json $(OUT)/report.json --html $(OUT)/report
 
 test: $(INSTALLED)  ## pytest as proof validation
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(INSTALLED)  ## the tests and claims that need more than the fast budget
 	$(BIN)/python -m pytest -m slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"proofs-check: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:  # head or less has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as leaving:  # argparse leaves for --help and for errors
         return leaving.code if isinstance(leaving.code, int) else 0
 
@@ -158,6 +162,7 @@ def _show(command: str, arguments: Sequence[str]) -> int:
         from .explain import explain
 
         print(explain(claim))
+    sys.stdout.flush()  # here, so that a closed pipe is noticed here
     return 0
 
 

@@ -82,7 +82,7 @@ def test_every_figure_has_a_small_version():
 
 def test_lines_and_points_agree(plots):
     pairs = all_pairs(plots)
-    assert len(pairs) == 3 * 3 + 4 + 4 + 2 + 3
+    assert len(pairs) == 3 * 3 + 4 + 5 + 2 + 3
     assert [p[:2] for p in pairs if not agrees(*p[2:])] == []
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import sympy
 from flint import arb, arb_poly, ctx
@@ -38,7 +39,7 @@ class LatticeCurve(RiskCurve):
     most_digits: int = 8
     ratio: float = 2.0
     coarse_digits: int | None = 3
-    _known: dict[tuple[object, ...], EstimationPanel] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
 
     def approximation(self, c: arb, digits: int) -> arb:  # noqa: D102 (inherits)
         return approximation_enclosure(self.kernel, c, digits)
@@ -51,16 +52,21 @@ class LatticeCurve(RiskCurve):
 
         def bias(x: arb, length: int, bits: int) -> list[arb]:
             del bits  # set by the digits
-            return approximation_jet(self.kernel, x, length, digits + 6)
+            key = ("jet", x.mid().man_exp(), x.rad().man_exp(), length, digits)
+            if key not in self._known:
+                self._known[key] = approximation_jet(self.kernel, x, length, digits + 6)
+            found: list[arb] = self._known[key]
+            return found
 
         return _local(self._panel(lo, hi, digits + 1), bias, snr, digits)
 
     def _panel(self, lo: arb, hi: arb, digits: int) -> EstimationPanel:
         """Coarse panels come again for every SNR."""
-        key = (lo.man_exp(), hi.man_exp(), digits)
+        key = ("panel", lo.man_exp(), hi.man_exp(), digits)
         if key not in self._known:
             self._known[key] = estimation_panel(self.kernel, lo, hi, digits)
-        return self._known[key]
+        panel: EstimationPanel = self._known[key]
+        return panel
 
 
 @dataclass(frozen=True, eq=False)

@@ -207,17 +207,18 @@ def _crossing(kernel: Kernel, c: float) -> float:
 
 def _both_directions(formulas: Formulas, setting: Setting) -> Evidence:
     """“If”: every step of the kernel's derivation; “only if”: the numbers of its proof, for s*."""
-    least, boxes = math.inf, 0
+    least, boxes, radius = math.inf, 0, 0.0
     for name, kernel in THRESHOLDS.items():
         proof, claimed = null_proof(kernel), formula(formulas, name)
         least = min(least, *(float(q) for q in proof.coefficients))
         boxes += max(0, len(proof.boxes) - 1)
+        radius = max(radius, float(proof.threshold.rad()))
         with ctx.workprec(128):
             gap = (proof.threshold - exact_ball(claimed)).abs_upper()
         # The polynomial inequality belongs to s* = ρ/(2 − ρ) and to no other number.
         if not (gap < 1e-30 and proof.holds and _sign_changes(name, claimed)):
             return Evidence(False, {"least_coefficient": least}, f"{kernel!r}: s* = {claimed}")
-    figures = {"least_coefficient": least, "boxes": boxes, "kernels": len(THRESHOLDS)}
+    figures = {"least_coefficient": least, "boxes": boxes, "radius": radius}
     return Evidence(True, figures)
 
 
@@ -235,7 +236,11 @@ NULL_THRESHOLD = Claim(
         r"\Big(\frac{2\hat\varphi(0)\varphi(0)}{\int\varphi^2}-1\Big)^{-1}"
     ),
     source="here",
-    hypotheses=(POSITIVE_SPECTRUM, WHITE_NOISE),
+    hypotheses=(
+        POSITIVE_SPECTRUM,
+        WHITE_NOISE,
+        Hypothesis("a kernel listed under the formulas (“if” needs only φ ≥ 0, decreasing in |x|)"),
+    ),
     formulas={name: threshold.null_threshold(kernel) for name, kernel in THRESHOLDS.items()},
     legs=(
         derivation_leg(

@@ -82,16 +82,17 @@ def _measured_slope(name: str, theta: str) -> tuple[list[Any], list[Any], Any]:
 
 def _laplace_boxes(formulas: Formulas, setting: Setting) -> Evidence:
     """dE/ds < 0 for s = 1/c in [1/64, 64], for cos 2πθ = ±1: E is affine in the cosine between."""
-    boxes, least = 0, float("inf")
+    boxes, least, radius = 0, float("inf"), 0.0
     for cosine in (1, -1):
         energy = laplace.weight_energy_at(laplace.RATE, sympy.Integer(cosine))
         slope = ClosedForm("dE/ds", sympy.diff(energy, laplace.RATE), laplace.RATE, _HALF_LINE)
         for k in range(-6, 6):
             found = slope.enclose(Fraction(2) ** k, Fraction(2) ** (k + 1), rtol=2**-10)
             boxes, least = boxes + 1, min(least, float(-found.upper()))
+            radius = max(radius, float(found.rad()))
             if not found < 0:
                 return Evidence(False, {"boxes": boxes}, f"s from 2^{k}, cos = {cosine}: {found}")
-    return Evidence(True, {"boxes": boxes, "least_slope": least})
+    return Evidence(True, {"boxes": boxes, "least_slope": least, "radius": radius})
 
 
 _HALF_LINE = (sympy.Integer(0), sympy.oo)
@@ -176,7 +177,7 @@ def _constants(formulas: Formulas, names: tuple[str, ...]) -> Evidence:
         radius, boxes = max(radius, relative), boxes + found.boxes
         if not gap <= 2 * 10.0**-named.digits:
             return Evidence(False, {"radius": radius}, f"{name}: {found.enclosure} ≠ {claimed}")
-    return Evidence(True, {"relative_radius": radius, "boxes": boxes, "kernels": len(names)})
+    return Evidence(True, {"radius": radius, "boxes": boxes, "kernels": len(names)})
 
 
 def _quick_constants(formulas: Formulas, setting: Setting) -> Evidence:
@@ -189,15 +190,16 @@ def _slow_constants(formulas: Formulas, setting: Setting) -> Evidence:
 
 def _positive(formulas: Formulas, setting: Setting) -> Evidence:
     """Every kernel's floor at SNR = 1 has a positive certified lower bound near the constant."""
-    least, boxes = float("inf"), 0
+    least, boxes, radius = float("inf"), 0, 0.0
     for name, named in KERNELS.items():
         found = _floor(name, "1", named.digits if named.quick else COARSE)
         least, boxes = min(least, found.lower), boxes + found.boxes
+        radius = max(radius, float(found.enclosure.rad()))
         claimed = float(formula(formulas, name))
         off = max(found.lower - claimed, claimed - found.upper, 0.0)
         if not (found.lower > 0 and off <= 2e-14):
             return Evidence(False, {"least": least}, f"{name}: {found}, claimed {claimed}")
-    return Evidence(True, {"least_constant": least, "boxes": boxes, "kernels": len(KERNELS)})
+    return Evidence(True, {"least_constant": least, "boxes": boxes, "radius": radius})
 
 
 SMOOTH = ("gaussian_1", "laplace_1", "matern_3_2", "matern_5_2")
@@ -315,7 +317,7 @@ INCONSISTENCY = Claim(
         r"0.538363\ldots\ (\text{Cauchy}),\ d=1"
     ),
     source="F, here",
-    hypotheses=(POSITIVE_SPECTRUM, WHITE_NOISE, RISING),
+    hypotheses=(POSITIVE_SPECTRUM, WHITE_NOISE, RISING, Hypothesis("a kernel listed below")),
     formulas={name: sympy.Rational(named.constant) for name, named in KERNELS.items()},
     legs=(
         derivation_leg("all SNR at once", _one_ratio_for_all, (), on_mutants=False),
