@@ -3,15 +3,20 @@ r"""The two parts of the limiting risk are monotone in the bandwidth.
 Statement (claim ``ridgeless.adaptive``): if the elasticity −d log φ̂/d log|ξ| does not decrease with
 |ξ| (Gaussian, Cauchy, every Matérn kernel in every dimension, and coordinate products of them),
 then as c grows Σ_l r_l(θ)² does not decrease for any θ, r_0(0) does not decrease, and B(c) does not
-increase. So V = ∫Σ_l r_l² does not decrease, and for a bandwidth chosen after seeing the data
+increase. So V = ∫Σ_l r_l² does not decrease, and a bandwidth ĉ chosen after seeing the data, even
+with the test error in view, gains nothing in the limit:
 
-* if it is at least c*, every frequency outside the target's classes costs at least its noise
-  energy times Σ_l r_l(θ)² at c*, together σ²V(c*) − o(1) by the law of large numbers;
-* if it is at most c*, the target's own frequencies cost ‖f*‖²(1 − r_0(c*))² − o(1),
+.. math::
+    \mathrm{risk}(\hat c) \ge \inf_c\,[\|f^*\|^2 B(c) + \sigma^2 V(c)] - o(1).
 
-whatever the rule: the risk is at least min{σ²V(c*), ‖f*‖²(1−r_0(c*))²} − o(1) for every c*.
+For every noise vector the noise's part of the error, Σ_l |ξ_l|² Σ_{k∈[l]} r_k², is nondecreasing in
+c. It tends to σ²V(c) at each c (law of large numbers), and monotone functions with a continuous
+limit converge uniformly (Pólya); the target's finitely many classes add ‖f*‖²B(c) and a cross term
+of order n^{−d/2}, uniformly in c as r_k ≤ 1. Paper F's weaker bound, for Laplace in d = 1,
+min{σ²V(c*), ‖f*‖²(1 − r_0(c*))²} − o(1) for every c*, follows: at ĉ ≥ c* the noise, at ĉ ≤ c* the
+target alone costs as much.
 
-Source: paper F states it for the Laplace kernel in d = 1; the proof by elasticities, this project.
+Source: paper F for monotonicity with Laplace in d = 1; elasticities and uniformity, this project.
 """
 
 from __future__ import annotations
@@ -24,7 +29,6 @@ import sympy
 from ..derivation import Derivation, Step
 from .kernels import RADIUS, RadialKernel
 
-LOG_BANDWIDTH = sympy.Symbol("x", real=True)
 _TERMS = 4
 _weights = sympy.symbols(f"g0:{_TERMS}", positive=True)
 _slopes = sympy.symbols(f"psi0:{_TERMS}", nonnegative=True)
@@ -56,7 +60,11 @@ def derive_energy(pair: sympy.Expr = PAIR) -> Derivation:
                 partial(_pairs, pair),
             ),
         ),
-        cites=("absolutely convergent series are differentiated term by term",),
+        cites=(
+            "absolutely convergent series are differentiated term by term",
+            "law of large numbers for quadratic forms in the noise",
+            "Pólya: monotone functions that tend to a continuous limit do so uniformly",
+        ),
     )
 
 

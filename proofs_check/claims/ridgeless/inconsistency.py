@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import mpmath
+import numpy as np
 import sympy
 from flint import ctx
 
-from numerics.ridgeless import Profile, exact_risk, grid
+from numerics.ridgeless import Profile, exact_risk, grid, squared_errors
 from theory.closed_form import ClosedForm
 from theory.derivation import Derivation, Step
 from theory.ridgeless import laplace, monotone
@@ -98,13 +99,28 @@ def _laplace_boxes(formulas: Formulas, setting: Setting) -> Evidence:
 _HALF_LINE = (sympy.Integer(0), sympy.oo)
 
 
+def _oracle(formulas: Formulas, setting: Setting) -> Evidence:
+    """The best of 40 bandwidths, chosen for each of 200 data sets with the test error in view.
+
+    At n = 1024 the mean error scatters by 0.0016, and choosing gains some 0.002: less than 0.015
+    below the floor with a false-fail probability below 1e-12.
+    """
+    n, noise = 1024, setting.generator("oracle").normal(size=(200, 1024))
+    spacings = np.geomspace(0.05, 20, 40)
+    errors = [squared_errors("laplace", n, c / n, {0: 1.0}, noise) for c in spacings]
+    mean, lowest = float(np.min(errors, axis=0).mean()), _floor("laplace_1", "1", 12).lower
+    figures = {"mean": mean, "floor": lowest, "gained": lowest - mean}
+    return Evidence(abs(mean - lowest) < 0.015, figures, f"{figures}")
+
+
 ADAPTIVE = Claim(
     id="ridgeless.adaptive",
     title="no data-dependent bandwidth escapes",
     statement=(
         r"\sum_l r_l(\theta)^2 \text{ and } r_0(0) \text{ do not decrease with } c, B \text{ does "
-        r"not increase, for every }\theta, d;\ \forall c^*:\ \mathrm{risk}(\hat c)\ge"
-        r"\min\{\sigma^2V(c^*),\|f^*\|^2(1-r_0(c^*))^2\}-o(1)"
+        r"not increase, for every }\theta, d;\ \text{so for every data-dependent }\hat c:\ "
+        r"\mathrm{risk}(\hat c)\ge\inf_c[\|f^*\|^2B(c)+\sigma^2V(c)]-o(1)\ge"
+        r"\min\{\sigma^2V(c^*),\|f^*\|^2(1-r_0(c^*))^2\}-o(1)\ \forall c^*"
     ),
     source="F, here",
     hypotheses=(POSITIVE_SPECTRUM, RISING),
@@ -114,12 +130,14 @@ ADAPTIVE = Claim(
         derivation_leg("elasticities", _elasticities, (), on_mutants=False),
         digits_leg("measured slopes", _pair_sums, ("pair",), 15),
         Leg("Laplace, boxes", Kind.CERTIFIED, _laplace_boxes, (), on_mutants=False),
+        Leg("oracle bandwidths", Kind.SIMULATED, _oracle, (), on_mutants=False),
     ),
     uses=("ridgeless.limit", "ridgeless.products"),
     notes=(
-        "The paper states it for the Laplace kernel in d = 1. It holds for every density whose "
-        "elasticity rises with |ξ|, in every dimension and for every θ, so that B and V are "
-        "monotone: two points bound the risk on any interval of bandwidths."
+        "The paper states monotonicity for the Laplace kernel in d = 1, and the last bound. It "
+        "holds for every density whose elasticity rises with |ξ|, in every dimension and for every "
+        "θ. So choosing the bandwidth by the data gains nothing at all in the limit, and two "
+        "points bound the risk on any interval of bandwidths."
     ),
 )
 
