@@ -173,7 +173,7 @@ class _Search:
             self.excess = self.snr / exact_ball(_threshold(curve.kernel)) - 1
             self.upper = self.snr.upper()
         self.boxes: list[_Box] = []
-        self.points: dict[float, tuple[arb, arb]] = {}
+        self.points: dict[object, tuple[arb, arb]] = {}
 
     def run(self) -> Floor:
         """Cut the box with the least bound until that bound meets the best point."""
@@ -211,7 +211,7 @@ class _Search:
 
     def at(self, c: arb) -> tuple[arb, arb]:
         """B(c) and V(c), V to a few digits where it is costly; what the point attains is noted."""
-        key = float(c.mid())
+        key = c.man_exp()  # which refuses a c that is not exact
         if key not in self.points:
             B = self.curve.approximation(c, self.digits + 3)
             V = self.curve.estimation(c, self.curve.coarse_digits or self.digits + 3)
