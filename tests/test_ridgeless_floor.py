@@ -237,6 +237,13 @@ def test_bad_digits(digits, error, message):
         floor(Laplace(), 1, digits)
 
 
+def test_digits_that_are_not_given():
+    assert infimum._checked_digits(None, risk_curve(Laplace())) == 12
+    assert infimum._checked_digits(None, risk_curve(Laplace(2))) == 6
+    with pytest.raises(ValueError, match="digits = 12 must be at most 8 for Laplace"):
+        floor(Laplace(2), 1, 12)
+
+
 def test_a_kernel_without_tail_bound():
     own = SpectralKernel(lambda xi: 2 / (1 + 4 * math.pi**2 * xi**2), 1)
     with pytest.raises(TypeError, match="no certified alias sums; allowed: Gaussian, Laplace"):

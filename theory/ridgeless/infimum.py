@@ -65,16 +65,17 @@ class Floor:
         return self.bandwidth is None
 
 
-def floor(kernel: Kernel, snr: float | Fraction | str, digits: int = 12) -> Floor:
+def floor(kernel: Kernel, snr: float | Fraction | str, digits: int | None = None) -> Floor:
     """Return certified bounds of inf_c [SNR·B(c) + V(c)] that agree to so many digits.
 
     Args:
-        kernel: Gaussian, Laplace, Matern (ν ≥ 1/2) or Cauchy in d ≤ 3, or a coordinate product of
-            these with a closed form.
+        kernel: Gaussian, Laplace, Matern or Cauchy in d ≤ 3, or a coordinate product of these
+            with a closed form.
         snr: ‖f*‖²/σ² > 0; int, Fraction and str are taken exactly, a float as the double it is.
         digits: Relative accuracy, (upper − lower)/upper ≤ 10^−digits; the bounds as floats are
-            rounded outwards, `enclosure` is not. At most 100 where V has a closed form, at most 8
-            for Laplace, Matern and Cauchy in d = 2, 3 (see `most_digits`).
+            rounded outwards, `enclosure` is not. 12 if not given, at most 100 where V has a
+            closed form (18 for Matérn 3/2 and 5/2); else 6 if not given and at most 8. See
+            `most_digits`.
 
     Raises:
         TypeError: If the kernel has no certified alias sums (for example SpectralKernel), or snr
@@ -118,7 +119,10 @@ def _checked_snr(snr: Any) -> Fraction:
 
 
 def _checked_digits(digits: object, curve: RiskCurve) -> int:
-    value, most = integer("digits", digits, 1), curve.most_digits
+    most = curve.most_digits
+    if digits is None:
+        return 12 if most >= 12 else 6
+    value = integer("digits", digits, 1)
     if value > most:
         raise ValueError(f"digits = {value} must be at most {most} for {curve.kernel!r}")
     return value
