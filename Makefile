@@ -15,8 +15,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 proofs: $(INSTALLED)  ## check every claim on the fast budget, draw the figures
-	$(BIN)/python -m figures --out $(OUT)/figures
-	$(BIN)/proofs-check --budget fast --jobs 2 --json $(OUT)/report.json --html $(OUT)/report
+	$(BIN)/python -m figures --out $(OUT)/figures & drawing=$$!; \
+	$(BIN)/proofs-check --budget fast --jobs 2 --json $(OUT)/report.json --html $(OUT)/report; \
+	verdict=$$?; wait $$drawing && exit $$verdict
 
 test: $(INSTALLED)  ## pytest as proof validation
 	$(BIN)/python -m pytest -n 2 --dist loadfile
