@@ -1,0 +1,1 @@
+"""Weights, gradients and their alignment, measured on networks that are actually trained."""
