@@ -1,0 +1,141 @@
+"""Refusing networks and data that cannot be measured, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+
+def linear_layers(model: nn.Module, layers: Sequence[str] | None = None) -> dict[str, nn.Linear]:
+    """The model's linear layers by name: those asked for, or all of them.
+
+    Raises:
+        TypeError: If `model` is not a module, or `layers` not a sequence of names.
+        ValueError: If there are no linear layers, or none of a given name.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model = {model!r} must be a torch.nn.Module")
+    if isinstance(layers, str):
+        raise TypeError(f"layers = {layers!r} must be a sequence of names, such as [{layers!r}]")
+    every = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    if not every:
+        raise ValueError(f"the model has no linear layers: {type(model).__name__}")
+    names = list(every) if layers is None else list(layers)
+    for name in names:
+        if name not in every:
+            raise ValueError(f"no linear layer {name!r}; the linear layers are {list(every)}")
+    if not names:
+        raise ValueError(f"layers = {layers!r} names no layer; there are {list(every)}")
+    return {name: every[name] for name in names}
+
+
+def check_parameters(model: nn.Module) -> None:
+    """Refuse parameters that hold NaN or infinity.
+
+    Raises:
+        ValueError: If one does, or is not initialised yet.
+    """
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ValueError(f"parameter {name!r} is not initialised: call the model once")
+        if not torch.isfinite(parameter).all():
+            raise ValueError(f"parameter {name!r} holds NaN or infinite entries, must be finite")
+
+
+def check_separate(model: nn.Module) -> None:
+    """Refuse layers that make the samples of a batch depend on each other.
+
+    Raises:
+        ValueError: If a batch normalisation would use the batch's own statistics.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            raise ValueError(
+                f"layer {name!r} ({type(module).__name__}) normalises by the batch's own "
+                "statistics, so samples mix: call model.eval(), with running statistics"
+            )
+
+
+def check_deterministic(model: nn.Module) -> None:
+    """Refuse dropout that is switched on.
+
+    Raises:
+        ValueError: If the model's output is random.
+    """
+    for name, module in model.named_modules():
+        if not module.training:
+            continue
+        if isinstance(module, _DropoutNd) and module.p > 0:
+            raise ValueError(f"layer {name!r} drops out at random: call model.eval()")
+        if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+            raise ValueError(f"layer {name!r} drops out at random: call model.eval()")
+
+
+def as_inputs(model: nn.Module, inputs: Tensor | ArrayLike) -> Tensor:
+    """A batch of inputs for the model, samples along the first axis.
+
+    Arrays take the dtype of the model's parameters; tensors must have it already.
+
+    Raises:
+        ValueError: If there are no samples, or an entry is NaN or infinite.
+        TypeError: If a tensor's dtype is another floating dtype than the model's.
+    """
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    batch = inputs.detach() if isinstance(inputs, Tensor) else _from_array(inputs, dtypes)
+    if batch.ndim == 0 or batch.shape[0] == 0:
+        raise ValueError(f"inputs have shape {tuple(batch.shape)}: there must be at least 1 sample")
+    if not torch.isfinite(batch).all():
+        raise ValueError("inputs hold NaN or infinite entries, must be finite")
+    if batch.is_floating_point() and dtypes and batch.dtype not in dtypes:
+        raise TypeError(f"inputs have dtype {batch.dtype}, the model has {_listed(dtypes)}")
+    return batch
+
+
+def _from_array(inputs: ArrayLike, dtypes: set[torch.dtype]) -> Tensor:
+    batch = torch.as_tensor(inputs)
+    return batch.to(dtypes.pop()) if batch.is_floating_point() and len(dtypes) == 1 else batch
+
+
+def as_double(values: Tensor | ArrayLike) -> Tensor:
+    """The values as a tensor, floating numbers in double precision."""
+    tensor = torch.as_tensor(values).detach()
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _listed(dtypes: set[torch.dtype]) -> str:
+    return ", ".join(sorted(map(str, dtypes)))
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Where the model's first parameter lives; the CPU for a model without parameters."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def as_outputs(value: Any, samples: int) -> Tensor:
+    """The model's outputs as a matrix, shape (n, o).
+
+    Raises:
+        TypeError: If they are not one floating tensor.
+        ValueError: If the first axis is not the batch, an output is NaN or infinite, or autograd
+            cannot differentiate them.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the model returned {type(value).__name__}, must be a tensor")
+    if value.ndim == 0 or value.shape[0] != samples:
+        raise ValueError(
+            f"the output has shape {tuple(value.shape)}, its first axis must be the {samples} "
+            "samples of the batch"
+        )
+    if not value.is_floating_point():
+        raise TypeError(f"the output has dtype {value.dtype} and is not differentiable")
+    if not value.requires_grad:
+        raise ValueError("the output is not differentiable: it is detached from the layers")
+    if not torch.isfinite(value).all():
+        raise ValueError("the output holds NaN or infinite entries")
+    return value.reshape(samples, -1)
