@@ -61,9 +61,9 @@ def floor(resolution: int = 31, count: int = 5, draws: int = 200, seed: int = 3)
 
     Lines: certified bounds, between which no eye can see; their relative distance is drawn for
     itself. Kernels without a closed form are certified to 2 digits (Cauchy in d = 3: one, where two
-    take a minute), at every second ratio of the points. Points: the risk for a constant target at the best bandwidth, on 256 grid points (16 ×
-    16, 6 × 6 × 6), where approximation is the limit's and estimation differs by less than the eye
-    or the error bars can see.
+    take a minute), at every second ratio of the points. Points: the risk for a constant target at
+    the best bandwidth, on 256 grid points (16 × 16, 6 × 6 × 6), where approximation is the limit's
+    and estimation differs by less than the eye or the error bars can see.
 
     Args:
         resolution: Ratios on the lines.
