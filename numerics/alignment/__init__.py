@@ -18,21 +18,47 @@ if TYPE_CHECKING:
         uncentred_nfa,
     )
     from .flow import Flow, gradient_flow
+    from .losses import cross_entropy, logistic, squared_error
     from .measure import LayerMatrices, layer_matrices
+    from .monte_carlo import (
+        InitialAlignment,
+        RandomTwoLayer,
+        initial_alignment,
+        mean_initial_alignment,
+        network_mean,
+    )
     from .networks import Activation, mlp, two_layer
+    from .nfa import LayerAlignment, alignments
+    from .ntk import empirical_ntk, parameter_jacobian
+    from .speed_limited import SpeedLimitedSGD
+    from .training import train_sgd
 
 _HOMES = {
     "Activation": "networks",
     "Flow": "flow",
+    "InitialAlignment": "monte_carlo",
+    "LayerAlignment": "nfa",
     "LayerMatrices": "measure",
+    "RandomTwoLayer": "monte_carlo",
+    "SpeedLimitedSGD": "speed_limited",
+    "alignments": "nfa",
     "centred_nfa": "correlations",
     "correlation": "correlations",
+    "cross_entropy": "losses",
     "displacement_nfa": "correlations",
+    "empirical_ntk": "ntk",
     "gradient_flow": "flow",
     "init_removed_nfa": "correlations",
+    "initial_alignment": "monte_carlo",
     "layer_matrices": "measure",
+    "logistic": "losses",
     "matrix_power_psd": "correlations",
+    "mean_initial_alignment": "monte_carlo",
     "mlp": "networks",
+    "network_mean": "monte_carlo",
+    "parameter_jacobian": "ntk",
+    "squared_error": "losses",
+    "train_sgd": "training",
     "two_layer": "networks",
     "uncentred_nfa": "correlations",
 }
@@ -40,15 +66,29 @@ _HOMES = {
 __all__ = [
     "Activation",
     "Flow",
+    "InitialAlignment",
+    "LayerAlignment",
     "LayerMatrices",
+    "RandomTwoLayer",
+    "SpeedLimitedSGD",
+    "alignments",
     "centred_nfa",
     "correlation",
+    "cross_entropy",
     "displacement_nfa",
+    "empirical_ntk",
     "gradient_flow",
     "init_removed_nfa",
+    "initial_alignment",
     "layer_matrices",
+    "logistic",
     "matrix_power_psd",
+    "mean_initial_alignment",
     "mlp",
+    "network_mean",
+    "parameter_jacobian",
+    "squared_error",
+    "train_sgd",
     "two_layer",
     "uncentred_nfa",
 ]

@@ -35,6 +35,17 @@ def linear_layers(model: nn.Module, layers: Sequence[str] | None = None) -> dict
     return {name: every[name] for name in names}
 
 
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be measured sample by sample.
+
+    Raises:
+        ValueError: If parameters hold NaN, samples mix or the output is random.
+    """
+    check_parameters(model)
+    check_separate(model)
+    check_deterministic(model)
+
+
 def check_parameters(model: nn.Module) -> None:
     """Refuse parameters that hold NaN or infinity.
 
@@ -136,6 +147,8 @@ def as_outputs(value: Any, samples: int) -> Tensor:
         raise TypeError(f"the output has dtype {value.dtype} and is not differentiable")
     if not value.requires_grad:
         raise ValueError("the output is not differentiable: it is detached from the layers")
+    if not value.numel():
+        raise ValueError(f"the output has shape {tuple(value.shape)}: it has no entries")
     if not torch.isfinite(value).all():
         raise ValueError("the output holds NaN or infinite entries")
     return value.reshape(samples, -1)

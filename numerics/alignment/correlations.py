@@ -79,7 +79,7 @@ def centred_nfa(
     Raises:
         ValueError: If W₀ has another shape, or the layer has not moved.
     """
-    return displacement_nfa(measured.ptk, _moved(measured, initial), power=power, kind=kind)
+    return displacement_nfa(measured.ptk, moved_by(measured, initial), power=power, kind=kind)
 
 
 def displacement_nfa(
@@ -112,11 +112,16 @@ def init_removed_nfa(
     Raises:
         ValueError: If W₀ has another shape, or the layer has not moved.
     """
-    step = _moved(measured, initial)
+    step = moved_by(measured, initial)
     return correlation(matrix_power_psd(measured.agop, power), step.T @ step, kind)
 
 
-def _moved(measured: LayerMatrices, initial: Tensor) -> Tensor:
+def moved_by(measured: LayerMatrices, initial: Tensor) -> Tensor:
+    """W̄ = W - W₀.
+
+    Raises:
+        ValueError: If W₀ has another shape.
+    """
     if initial.shape != measured.weight.shape:
         raise ValueError(
             f"initial weight has shape {tuple(initial.shape)}, "
