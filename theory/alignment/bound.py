@@ -87,7 +87,7 @@ def condition_number_on_range(weights: ArrayLike, ptk: ArrayLike) -> float:
         )
     U = _range_basis(W)
     compressed = U.T @ K @ U
-    values: RealArray = np.linalg.eigvalsh((compressed + compressed.T) / 2)
+    values = np.asarray(np.linalg.eigvalsh((compressed + compressed.T) / 2), dtype=np.float64)
     rounding = 4 * len(K) * float(np.finfo(np.float64).eps)
     return _ratio(values, rounding * float(np.linalg.norm(K)))
 
