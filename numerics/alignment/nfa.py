@@ -109,7 +109,7 @@ def _weights(initial: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: layer.weight.detach() for name, layer in linear_layers(initial).items()}
     ending = "weight"
     return {
-        name.removesuffix(ending).removesuffix("."): weight
+        name.removesuffix(ending).removesuffix("."): weight.detach()
         for name, weight in initial.items()
         if name == ending or name.endswith("." + ending)
     }
