@@ -454,3 +454,20 @@ def test_runs_on_a_chain_share_everything_but_the_optimiser():
     assert slow.records[-1] != fast.records[-1]
     assert [r.step for r in slow.records] == [0, 3, 6]
     assert task.last == "2"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ChainTask(n=50, batch_size=20), ValueError, "batch_size = 20 must divide n = 50"),
+        (lambda: ChainTask(n=60, batch_size=20, steps=4), ValueError, "steps = 4 must be a mult"),
+        (lambda: ChainTask(record_every=0), ValueError, "record_every = 0 must be"),
+        (lambda: replace(PAPER_C, hidden=()), ValueError, r"hidden = \(\) must hold at least one"),
+        (lambda: replace(PAPER_C, hidden=(4, 0)), ValueError, "hidden = 0 must be"),
+        (lambda: replace(PAPER_C, record_every=0), ValueError, "record_every = 0 must be"),
+        (lambda: replace(PAPER_C, epochs=1.5), TypeError, r"epochs = 1\.5 must be an integer"),
+    ],
+)
+def test_wrong_settings_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

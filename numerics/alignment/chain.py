@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..validation import integer
 from .data import Sample, chain_monomial
 from .networks import mlp
 from .training import Training, mean_squared_error, train_sgd
@@ -30,6 +31,10 @@ class ChainTask:
         batch_size: Samples per step; it divides n.
         steps: Steps, whole epochs of them.
         record_every: Steps between records.
+
+    Raises:
+        TypeError: If a number is not an integer where it must be.
+        ValueError: If batches do not make up the data, or steps no whole epochs.
     """
 
     kind: str = "ring"
@@ -41,6 +46,17 @@ class ChainTask:
     batch_size: int = 100
     steps: int = 400
     record_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("n", "batch_size", "steps", "record_every"):
+            integer(name, getattr(self, name), 1)
+        if self.n % self.batch_size:
+            raise ValueError(f"batch_size = {self.batch_size} must divide n = {self.n}")
+        if self.steps % (self.n // self.batch_size):
+            raise ValueError(
+                f"steps = {self.steps} must be a multiple of the {self.n // self.batch_size} "
+                "steps of an epoch"
+            )
 
     @property
     def last(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..validation import integer
 from .checks import linear_layers
 from .data import Split
 from .networks import mlp
@@ -32,6 +33,10 @@ class Protocol:
         batch_size: Samples per step.
         record_every: Epochs between records, the first of which follows the first epoch.
         kind: Correlation; the code's is Pearson's, the paper's definition the cosine.
+
+    Raises:
+        TypeError: If a number is not an integer where it must be.
+        ValueError: If a number is too small, or there are no hidden layers.
     """
 
     hidden: tuple[int, ...] = (256,) * 5
@@ -41,6 +46,14 @@ class Protocol:
     batch_size: int = 128
     record_every: int = 25
     kind: str = "pearson"
+
+    def __post_init__(self) -> None:
+        for width in self.hidden:
+            integer("hidden", width, 1)
+        if not self.hidden:
+            raise ValueError(f"hidden = {self.hidden!r} must hold at least one width")
+        for name, minimum in (("epochs", 0), ("batch_size", 1), ("record_every", 1)):
+            integer(name, getattr(self, name), minimum)
 
 
 PAPER_C = Protocol()

@@ -148,7 +148,8 @@ def _norm(gradient: Tensor) -> Tensor:
 
 
 def _check_norms(moving: list[tuple[Tensor, Tensor, dict[str, Any]]], norms: list[Tensor]) -> None:
-    if not norms or bool(torch.stack([n.isfinite().cpu() for n in norms]).all()):
+    # One question for all tensors, as on an accelerator every answer waits for it.
+    if not norms or bool(torch.stack([n.isfinite().to(norms[0].device) for n in norms]).all()):
         return
     index, norm = next((i, n) for i, n in enumerate(norms) if not bool(n.isfinite()))
     layer = moving[index][2].get("layer", f"number {index}")

@@ -171,7 +171,7 @@ def train_sgd(
     recorder.centre_at = 0 if choice("centre", centre, CENTRES) == CENTRES[0] else per_epoch
     recorder.visit(0, moments, callback)
     losses = []
-    for step, epoch, chosen in _batches(len(batch), size, epochs, generator):
+    for step, epoch, chosen in _batches(len(batch), size, epochs, generator, batch.device):
         if rate is not None:
             _set_rate(descent, rate(epoch))
         losses.append(_step(model, descent, criterion, batch[chosen], labels[chosen], step))
@@ -234,12 +234,12 @@ class _Recorder:
 
 
 def _batches(
-    n: int, size: int, epochs: int, generator: torch.Generator
+    n: int, size: int, epochs: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Step, epoch and indices of every batch."""
     step = 0
     for epoch in range(epochs):
-        order = torch.randperm(n, generator=generator, device=generator.device)
+        order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         for chosen in torch.split(order, size):
             yield step, epoch, chosen
             step += 1
