@@ -303,11 +303,11 @@ def _two_blocks(singular: sympy.Expr, values: tuple[sympy.Expr, sympy.Expr]) -> 
 
 
 def _attained_residual(claimed: sympy.Expr, singular: sympy.Expr) -> sympy.Expr:
-    """Squares and signs: ρ and the claim agree if their squares do and both are positive."""
+    """Squares and signs: ρ and the claim agree if their squares do and all is positive."""
     found = _two_blocks(singular, (CONDITION_NUMBER, sympy.Integer(1)))
     difference = sympy.simplify(found**2 - claimed**2)
-    positive = sympy.Integer(0) if claimed.is_positive else sympy.Integer(1)
-    return first_nonzero(sympy.simplify(difference), positive)
+    positive = bool(claimed.is_positive and singular.is_positive)
+    return first_nonzero(difference, sympy.Integer(0 if positive else 1))
 
 
 def _block_matrices_residual(size: int) -> sympy.Expr:
