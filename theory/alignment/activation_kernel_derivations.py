@@ -212,6 +212,30 @@ def _mehler_residual(order: int, claimed: sympy.Expr) -> sympy.Expr:
     return sympy.expand(_unit(claimed) - order * _rho ** (order - 1))
 
 
+def _generating_residual() -> sympy.Expr:
+    """Check ∂G/∂s = (z − s)G for G = exp(sz − s²/2), and its expectation over the plane.
+
+    The equation is the recursion of He_m, with G = Σ He_m s^m/m!. In E G(u, s) G(v, t) the
+    exponent is that of the moments less s²/2 and t²/2: the variances are replaced by σ − 1.
+    """
+    s, t = sympy.symbols("s t")
+    G = sympy.exp(s * _z - s**2 / 2)
+    equation = sympy.simplify(sympy.diff(G, s) - (_z - s) * G)
+    moments = (s**2 * UU + 2 * s * t * UV + t**2 * VV) / 2 - s**2 / 2 - t**2 / 2
+    reduced = s**2 * (UU - 1) / 2 + s * t * UV + t**2 * (VV - 1) / 2
+    return equation if equation != 0 else sympy.expand(moments - reduced)
+
+
+def _summand_residual() -> sympy.Expr:
+    """Check the i-th summand for every order: (p²/p!)(m!)² times the three exponentials' terms."""
+    p, i = sympy.symbols("p i", integer=True, positive=True)
+    m, terms = p - 1, sympy.factorial(i) ** 2 * sympy.factorial(p - 1 - 2 * i)
+    widths = ((UU - 1) / 2) ** i * ((VV - 1) / 2) ** i
+    derived = p**2 / sympy.factorial(p) * sympy.factorial(m) ** 2 * widths / terms
+    claimed = p * sympy.factorial(m) / terms * ((UU - 1) * (VV - 1) / 4) ** i
+    return sympy.simplify(sympy.powsimp(sympy.gammasimp(derived / claimed), force=True) - 1)
+
+
 def _fourth_moment_residual() -> sympy.Expr:
     """Check E u²v² = σ_uu σ_vv + 2σ_uv²: the three pairings of Isserlis' theorem."""
     return sympy.expand(moment(2, 2) - UU * VV - 2 * UV**2)
@@ -226,6 +250,10 @@ def _derive_polynomial(name: str, claimed: sympy.Expr) -> Derivation:
     ]
     if order is not None:
         unit = partial(_mehler_residual, order, claimed)
-        steps.insert(1, Step("Mehler: p ρ^{p−1} at unit variances.", unit))
+        steps[1:1] = [
+            Step("Hermite's generating function: variances σ − 1.", _generating_residual),
+            Step("Every summand, at every order.", _summand_residual),
+            Step("Mehler: p ρ^{p−1} at unit variances.", unit),
+        ]
     cites = ("the moment generating function of a Gaussian vector",)
     return Derivation(f"κ for {name}.", tuple(steps), cites)
