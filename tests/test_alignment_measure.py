@@ -341,7 +341,7 @@ def test_torchs_own_transformer_layer():
     for name, layer in measured.items():
         assert apart(layer.agop, brute_force(model, inputs, name)[0]) < 1e-13
     frozen = layer_matrices(model.requires_grad_(False), inputs, agop="gradient")
-    assert all(torch.equal(frozen[name].agop, measured[name].agop) for name in measured)
+    assert all(apart(frozen[name].agop, measured[name].agop) < 1e-13 for name in measured)
     with pytest.raises(ValueError, match=r"layers \['0.self_attn.out_proj'\] are not called"):
         layer_matrices(model, inputs, ["2", "0.self_attn.out_proj"])
 

@@ -12,9 +12,12 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
-from ..validation import RealArray, nonnegative, positive
+from ..validation import RealArray, choice, nonnegative, positive
 from .checks import as_double, as_inputs, check_deterministic, check_parameters, model_device
 from .losses import Loss, loss_function
+
+METHODS = ("DOP853", "RK45", "RK23", "Radau", "BDF", "LSODA")
+"""The integrators of scipy.integrate.solve_ivp."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ def gradient_flow(
             all that require gradients.
         rtol: Relative tolerance of the integrator.
         atol: Tolerance relative to the size of the displacement.
-        method: Of scipy.integrate.solve_ivp.
+        method: Integrator of scipy.integrate.solve_ivp.
 
     Raises:
         ValueError: If times do not increase from 0, a name is unknown, shapes disagree, or entries
@@ -90,6 +93,7 @@ def gradient_flow(
         ArithmeticError: If the flow leaves the finite numbers; the message says when.
     """
     moments = _times(times)
+    choice("method", method, METHODS)
     nonnegative("weight_decay", weight_decay)
     check_parameters(model)
     check_deterministic(model)
@@ -136,6 +140,8 @@ class _Field:
             for parameter, origin, step in zip(self.parameters, self.origin, steps, strict=True):
                 parameter.copy_(origin + step)
         value = self.criterion(self.model(self.inputs), self.targets)
+        if value.numel() != 1:
+            raise ValueError(f"loss has shape {tuple(value.shape)}, must be one number")
         if self.weight_decay:
             squares = sum((p.square().sum() for p in self.parameters), torch.zeros_like(value))
             value = value + self.weight_decay / 2 * squares
@@ -147,6 +153,8 @@ class _Field:
     def __call__(self, _: float, displacement: RealArray) -> RealArray:
         with torch.enable_grad():
             value = self.objective(displacement)
+            if not value.requires_grad:
+                raise ValueError("the loss is not differentiable: it is detached")
             gradients = torch.autograd.grad(value, self.parameters, materialize_grads=True)
         return -np.concatenate([g.detach().cpu().numpy().ravel() for g in gradients])
 

@@ -32,7 +32,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """-Σ log softmax(f)_y for classes y of shape (n,), or -Σ Σ_c y_c log softmax(f)_c.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or there is no such class.
     """
     classes = targets.shape == outputs.shape[:1] and outputs.ndim == 2
     if not classes and targets.shape != outputs.shape:
@@ -40,9 +40,8 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
             f"targets have shape {tuple(targets.shape)}, outputs {tuple(outputs.shape)}: targets "
             "must be classes (n,) or probabilities (n, o) beside outputs (n, o)"
         )
-    return functional.cross_entropy(
-        outputs, targets.long() if classes else targets, reduction="sum"
-    )
+    y = _classes(targets, outputs.shape[1]) if classes else targets
+    return functional.cross_entropy(outputs, y, reduction="sum")
 
 
 def logistic(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -85,3 +84,10 @@ def _like(outputs: Tensor, targets: Tensor) -> Tensor:
             f"targets have shape {tuple(targets.shape)}, must be {tuple(outputs.shape)}, as outputs"
         )
     return targets.reshape(outputs.shape)
+
+
+def _classes(targets: Tensor, count: int) -> Tensor:
+    classes = targets.long()
+    if (classes != targets).any() or (classes < 0).any() or (classes >= count).any():
+        raise ValueError(f"classes must be integers from 0 to {count - 1}")
+    return classes
