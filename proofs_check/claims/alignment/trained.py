@@ -26,8 +26,9 @@ STEP = -RATE * SPEED * GRADIENT / (NORM + EPSILON)
 # 0.202 ± 0.023 at equal steps (mean ± standard deviation between seeds).
 EQUAL_LOSS = 0.2
 """Training loss at which runs are compared; the target's variance is 1."""
-LEAST_GAIN, LEAST_MEAN_GAIN = 0.02, 0.1
-"""What every seed's gain, and their mean, must exceed: 6.7 and 8.3 standard deviations below."""
+LEAST_MEAN_GAIN = 0.1
+"""What the mean gain must reach; with five seeds it is 8 standard errors above. Moreover every
+seed's gain must be positive, from which it is 6 to 9 standard deviations away."""
 LEAST_PATH = 0.5
 """The first layer's path as a fraction of its limit η C per step: it is 0.7 to 0.8 when the limit
 sets the speed, and 0.2 to 0.4 when the gradient does."""
@@ -180,7 +181,7 @@ class _Pair:
     def complaint(self, loss: float) -> str:
         """Why this pair alone speaks against the claim; empty if it does not."""
         gains = {"equal loss": self.gain(loss), "equal steps": self.final_gain()}
-        small = [f"gain {g:.3g} at {at}" for at, g in gains.items() if g < LEAST_GAIN]
+        small = [f"gain {g:.3g} at {at}" for at, g in gains.items() if g <= 0]
         speeds = [("C = 1", self.low), ("raised C", self.high)]
         return "; ".join(small + [f"{n}: {w}" for n, r in speeds if (w := r.complaint(loss))])
 
@@ -282,7 +283,7 @@ def _triple(formulas: Formulas, setting: Setting) -> Evidence:
         "gain_equal_loss": means[0], "spread_equal_loss": spread[0],
         "gain_equal_steps": means[1], "spread_equal_steps": spread[1], "seeds": len(gains),
     }  # fmt: skip
-    holds = bool(means.min() >= LEAST_GAIN)
+    holds = bool(means.min() > 0)
     return Evidence(holds, figures, "" if holds else f"mean gains {means}")
 
 
@@ -334,8 +335,9 @@ SLO = Claim(
     mutants=MUTANTS,
     notes=(
         "Runs are paired: data, initial weights and batches are the same, C differs. The chance "
-        "that a true claim fails is read off the pilot: the thresholds lie 6.7 standard deviations "
-        "below a single seed's gain and 8.3 below the mean of five. That an effect which does not "
+        "that a true claim fails is read off the pilot: zero lies at least 6 standard deviations "
+        "below a single seed's gain, and the threshold 8 below the mean of five, in each of two "
+        "comparisons (a Gaussian tail, not a bound). That an effect which does not "
         "exist passes has the chance 2^-seeds at most, by the sign test on the pairs. The gain "
         "comes from the first layer's share of the speed: the same C on every layer gains a third "
         "as much at equal loss, and plain SGD with five times the first layer's rate gains as much "
