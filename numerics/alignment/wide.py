@@ -46,8 +46,24 @@ def matrix_alignment(
     Arguments and errors are those of `draw_data`.
     """
     X, r = draw_data(samples, dimension, residuals, rng)
-    A = X.T @ (r[:, None] * X)
+    if samples < dimension:
+        return alignment_by_samples(X, r)
+    return alignment_by_coordinates(X, r)
+
+
+def alignment_by_coordinates(X: RealArray, residuals: RealArray) -> float:
+    """Return the correlation of A² and AΣA from these d × d matrices."""
+    A = X.T @ (residuals[:, None] * X)
     return cosine(A @ A, A @ (X.T @ X) @ A)
+
+
+def alignment_by_samples(X: RealArray, residuals: RealArray) -> float:
+    """Return the same from n × n matrices: tr A⁴ = tr (RG)⁴ with G = XXᵀ, and so on."""
+    gram = X @ X.T
+    square = np.linalg.matrix_power(residuals[:, None] * gram, 2)
+    once = square @ gram
+    cross, nfm, agop = np.sum(square.T * once), np.sum(square.T * square), np.sum(once.T * once)
+    return float(cross / np.sqrt(nfm * agop))
 
 
 def cosine(first: RealArray, second: RealArray) -> float:
