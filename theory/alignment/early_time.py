@@ -143,6 +143,8 @@ def early_time(
         array([[-2., -2.],
                [-2., -2.]])
     """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind = {kind!r} must be one of {', '.join(get_args(Kind))}")
     start = _Start.of(X, y, weights, readout, activation, loss)
     flow = _flow(start, train_readout)
     V, A, W = flow.velocity, flow.acceleration, start.W

@@ -297,7 +297,7 @@ def _drawn(count: int, seed: int) -> tuple[Drawn, ...]:
     while len(found) < count:
         net = _draw(rng, FOLLOWED[len(found) % len(FOLLOWED)])
         early = net.expand(early_time)
-        if early.kink_time > 20 * INSTANT and _steep(net, early):
+        if early.kink_time > 20 * _instant(net, early) and _steep(net, early):
             found.append(net)
     return tuple(found)
 
@@ -324,6 +324,11 @@ def _rate(net: Drawn, early: EarlyTime) -> float:
     return own + float(np.linalg.norm(early.readout_velocity) / np.linalg.norm(net.a))
 
 
+def _instant(net: Drawn, early: EarlyTime) -> float:
+    """1e-6, in the network's own time where that is faster."""
+    return INSTANT / max(1.0, _rate(net, early))
+
+
 def _steep(net: Drawn, early: EarlyTime) -> bool:
     slopes = [early.uncentred_slope, *([] if net.stands else [early.centred_slope])]
     return min(map(abs, slopes)) > SMALLEST_SLOPE * _rate(net, early)
@@ -331,13 +336,14 @@ def _steep(net: Drawn, early: EarlyTime) -> bool:
 
 @lru_cache(maxsize=256)
 def _followed(net: Drawn) -> tuple[float, tuple[float, float]]:
-    """Measured along the flow: the centred correlation at t = 1e-6, and both slopes at 0."""
+    """Measured along the flow: the centred correlation at once, and both slopes at 0."""
     from numerics.alignment import two_layer
     from numerics.alignment.early_flow import at_zero, early_correlations
 
     early = net.expand(early_time)  # its time scale only
     step = min(0.01 / _rate(net, early), early.kink_time / (2 * NODES))
-    times = np.union1d([INSTANT], step * np.arange(1, NODES + 1))
+    instant = _instant(net, early)
+    times = np.union1d([instant], step * np.arange(1, NODES + 1))
     names = ["0.weight", "2.weight"] if net.trained else ["0.weight"]
     model = two_layer(net.W, net.a, net.activation)
     flow = early_correlations(model, net.X, net.y, times, loss=net.loss, trained=names)
@@ -345,7 +351,7 @@ def _followed(net: Drawn) -> tuple[float, tuple[float, float]]:
     centred, uncentred = (
         at_zero(times[nodes], values[nodes])[1] for values in (flow.centred, flow.uncentred)
     )
-    return float(flow.centred[times == INSTANT][0]), (centred, uncentred)
+    return float(flow.centred[times == instant][0]), (centred, uncentred)
 
 
 def _limits(count: int) -> Callable[[Formulas, Setting], Iterator[Point]]:
