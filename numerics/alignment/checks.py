@@ -115,7 +115,7 @@ def _from_array(inputs: ArrayLike, dtypes: set[torch.dtype]) -> Tensor:
 
 def as_double(values: Tensor | ArrayLike) -> Tensor:
     """The values as a tensor, floating numbers in double precision."""
-    tensor = torch.as_tensor(values).detach()
+    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values)
     return tensor.double() if tensor.is_floating_point() else tensor
 
 

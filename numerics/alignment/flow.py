@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
-from ..validation import RealArray, choice, nonnegative, positive
+from ..validation import RealArray, choice, integer, nonnegative, positive
 from .checks import as_double, as_inputs, check_deterministic, check_parameters, model_device
 from .losses import Loss, loss_function
 
@@ -66,6 +66,7 @@ def gradient_flow(
     rtol: float = 1e-10,
     atol: float = 1e-12,
     method: str = "DOP853",
+    max_evaluations: int = 20_000,
 ) -> Flow:
     """Follow θ' = -∇(loss + (λ/2)‖θ‖²) from the model's parameters.
 
@@ -86,11 +87,15 @@ def gradient_flow(
         rtol: Relative tolerance of the integrator.
         atol: Tolerance relative to the size of the displacement.
         method: Integrator of scipy.integrate.solve_ivp.
+        max_evaluations: Gradients to spend. Where the gradient jumps (a neuron of a ReLU network
+            that is pushed back onto its kink from both sides) steps become ever smaller, and no
+            number suffices.
 
     Raises:
         ValueError: If times do not increase from 0, a name is unknown, shapes disagree, or entries
             are NaN or infinite.
-        ArithmeticError: If the flow leaves the finite numbers; the message says when.
+        ArithmeticError: If the flow leaves the finite numbers, or takes too many evaluations; the
+            message says when.
     """
     moments = _times(times)
     choice("method", method, METHODS)
@@ -105,6 +110,7 @@ def gradient_flow(
         raise ValueError("targets hold NaN or infinite entries, must be finite")
     names = _names(start, trained)
     field = _Field(copy.deepcopy(start), names, batch, labels, loss_function(loss), weight_decay)
+    field.allowed = integer("max_evaluations", max_evaluations, 1)
     moved = _integrate(field, moments, positive("rtol", rtol), positive("atol", atol), method)
     losses = np.array([field.loss(step) for step in moved])
     return Flow(moments, names, start, moved, losses)
@@ -133,6 +139,7 @@ class _Field:
         self.criterion = loss
         self.weight_decay = weight_decay
         self.size = sum(parameter.numel() for parameter in self.parameters)
+        self.allowed = 0
 
     def objective(self, displacement: RealArray) -> Tensor:
         steps = _unflatten(displacement, self.parameters)
@@ -150,7 +157,13 @@ class _Field:
     def loss(self, displacement: RealArray) -> float:
         return float(self.objective(displacement).detach())
 
-    def __call__(self, _: float, displacement: RealArray) -> RealArray:
+    def __call__(self, time: float, displacement: RealArray) -> RealArray:
+        self.allowed -= 1
+        if self.allowed < 0:
+            raise ArithmeticError(
+                f"gradient flow has used up max_evaluations at t = {time:.6g}: it is stiff, or its "
+                "gradient jumps there (kinks of the activation)"
+            )
         with torch.enable_grad():
             value = self.objective(displacement)
             if not value.requires_grad:
