@@ -10,7 +10,7 @@ subtract that output at the start, or read the formulas as the leading order in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from math import prod, sqrt
@@ -23,7 +23,16 @@ from numpy.typing import ArrayLike
 from ..derivation import Derivation, Step
 from ..validation import integer
 from .quadratic import EARLY_AGOP, EARLY_NFM, LETTER_A, LETTER_M, LETTER_SIGMA, SAMPLES
-from .wick import SPREAD, WIDTH, Number, expectation, trace_symbol, weight_moment, word_traces
+from .wick import (
+    SPREAD,
+    WIDTH,
+    Number,
+    expectation,
+    symmetric_letters,
+    trace_symbol,
+    weight_moment,
+    word_traces,
+)
 
 CROSS_WORD = "MAAMΣMAA"
 NFM_WORD = "MAAMAA"
@@ -70,9 +79,8 @@ def alignment_moments() -> AlignmentMoments:
     Source: this project.
 
     Example:
-        >>> print(alignment_moments().nfm)
-        tau**4*(16*k**2*mu_2**2*tr(AAAA) + 32*k*mu_4*tr(AAAA) + 16*k*mu_4*tr(AA)**2 \
-- 16*k*mu_2**2*tr(AAAA))
+        >>> print(alignment_moments().nfm / SPREAD**4)
+        16*k**2*mu_2**2*tr(AAAA) - 16*k*mu_2**2*tr(AAAA) + 16*k*mu_4*tr(AA)**2 + 32*k*mu_4*tr(AAAA)
     """
     return AlignmentMoments(
         in_readout_moments(expectation(CROSS_WORD).expression()) / SAMPLES,
@@ -169,8 +177,9 @@ def expected_alignment(
     """Return E tr(Wdot^T Wdot Wdot^T K Wdot) / sqrt(E|Wdot^T Wdot|^2 E|Wdot^T K Wdot|^2).
 
     It is the ratio of exact expectations, not the expectation of the ratio. Both tend to
-    `wide_alignment` as the width grows, because M / k tends to a multiple of the identity; they
-    differ at every finite width. Neither the scale of W nor that of a matters.
+    `wide_alignment` as the width grows, because M / k tends to a multiple of the identity. At
+    finite width they differ, and far if the readout has heavy tails: few networks with a large a
+    dominate the moments. Neither the scale of W nor that of a matters.
 
     Args:
         width: k >= 1.
@@ -187,12 +196,11 @@ def expected_alignment(
 
     Example:
         >>> round(expected_alignment(3, [[2, 1], [1, -1]], [[3, 1], [1, 2]], "gaussian"), 6)
-        0.713653
+        0.731339
     """
-    found = expected_moments(width, A, Sigma, moments, density=density)
-    if found.nfm == 0 or found.agop == 0:
-        raise ValueError("A or A Sigma A is 0: the first layer does not move, so nothing aligns")
-    return found.alignment
+    unit = _unit_letters(A, Sigma)
+    found = expected_moments(width, unit["A"], unit["Sigma"], moments, density=density)
+    return _moving(found).alignment
 
 
 def wide_alignment(A: ArrayLike, Sigma: ArrayLike) -> float:
@@ -209,11 +217,31 @@ def wide_alignment(A: ArrayLike, Sigma: ArrayLike) -> float:
     Source: paper C.
     """
     words = (("A",) * 4 + ("Σ",), ("A",) * 4, ("A", "A", "Σ") * 2)
-    traces = word_traces(set(words), {"A": A, "Σ": Sigma})
-    cross, nfm, agop = (traces[word] for word in words)
-    if nfm == 0 or agop == 0:
-        raise ValueError("A or A Sigma A is 0: the first layer does not move, so nothing aligns")
-    return AlignmentMoments(cross, nfm, agop).alignment
+    unit = _unit_letters(A, Sigma)
+    traces = word_traces(set(words), {"A": unit["A"], "Σ": unit["Sigma"]})
+    return _moving(AlignmentMoments(*(traces[word] for word in words))).alignment
+
+
+def _unit_letters(A: ArrayLike, Sigma: ArrayLike) -> dict[str, Any]:
+    """Both matrices with a largest entry of 1, so that no power of theirs overflows."""
+    letters = symmetric_letters({"A": A, "Sigma": Sigma})
+    largest = {name: abs(matrix).max() for name, matrix in letters.items()}
+    if not all(largest.values()):
+        raise ValueError(_STILL)
+    return {
+        name: matrix
+        * (1 / Fraction(largest[name]) if matrix.dtype == object else 1 / largest[name])
+        for name, matrix in letters.items()
+    }
+
+
+def _moving(found: AlignmentMoments) -> AlignmentMoments:
+    if found.nfm == 0 or found.agop == 0:
+        raise ValueError(_STILL)
+    return found
+
+
+_STILL = "A or A Sigma A is 0: one that is not is allowed, else the first layer stands still"
 
 
 def _checked(moments: Sequence[Number]) -> tuple[Number, ...]:
@@ -252,8 +280,7 @@ def printed_rule(word: str) -> sympy.Expr:
         return prod(width * moment(j) for j in loops)
 
     found = expectation(word)
-    loose = type(found)(found.blocks, found.terms, rows)
-    return in_readout_moments(loose.expression())
+    return in_readout_moments(replace(found, rows=rows).expression())
 
 
 SHARED_ROW = (16 * WIDTH * SPREAD**4 * (readout_moment(2) - readout_moment(1) ** 2)) * trace_symbol(

@@ -51,7 +51,7 @@ def loop_equation_expectation(*words: Sequence[str]) -> sympy.Expr:
 
     Example:
         >>> loop_equation_expectation("MAMA")
-        tau**4*(k**2*m_1**2*tr(AA) - k*m_1**2*tr(AA) + k*m_2*tr(A)**2 + k*m_2*tr(AA))
+        tau**4*(k**2*m_1**2*tr(AA) - k*m_1**2*tr(AA) + k*m_2*tr(A)**2 + 2*k*m_2*tr(AA))
     """
     start = tuple(tuple(1 if x == BLOCK else x for x in word) for word in words)
     blocks = sum(word.count(BLOCK) for word in words)

@@ -181,10 +181,12 @@ WICK = Claim(
     id="alignment.wick",
     title="exact expected alignment at finite width and dimension",
     statement=(
-        r"\mathbb E\prod\mathrm{tr}(\text{words in }M) = \tau^{2p}\sum_{\text{pairings}}"
-        r"\ \prod_{\text{traces}}\mathrm{tr}(\cdot)\ \sum_{\sigma\in\mathcal P(\text{row loops})}"
-        r"k(k-1)\cdots(k-|\sigma|+1)\prod_{S\in\sigma}4^{j_S}\,\mathbb E a^{2j_S},\quad "
-        r"j_S=\sum_{l\in S}j_l"
+        r"\text{The three moments, of }p=2,3,4\text{ blocks }M:\quad \mathbb E\,\mathrm{tr}(\cdot)"
+        r" = \tau^{2p}\sum_{\text{pairings}}\ \prod_{\text{traces}}\mathrm{tr}(\cdot)"
+        r"\sum_{\sigma}k(k-1)\cdots(k-|\sigma|+1)\prod_{S\in\sigma}4^{j_S}\,\mathbb E a^{2j_S},"
+        r"\ \sigma\text{ the partitions of the row loops into groups }S\text{ of }j_S"
+        r"\text{ blocks; e.g. }\mathbb E\|\dot W^\top\dot W\|^2=16\tau^4\big[(k(k-1)\mu_2^2"
+        r"+2k\mu_4)\,\mathrm{tr}A^4+k\mu_4(\mathrm{tr}A^2)^2\big]"
     ),
     source="here",
     hypotheses=(QUADRATIC, GIVEN_RESIDUALS, GAUSSIAN_ROWS, IID_READOUT),
@@ -221,8 +223,9 @@ WICK = Claim(
     notes=(
         "Loops may share a row, so that E Π p_j is not Π E p_j: the rule k E a^2j per loop holds "
         "for readouts of constant modulus only. For d = k = 1 and Gaussian a it gives 7/9 of "
-        "E‖ẆᵀẆ‖². The residuals must not depend on W: with y − f itself they bring further terms "
-        "of higher order in τ."
+        "E‖ẆᵀẆ‖². The ratio of the moments is not the mean alignment: both tend to ρ(A², AΣA) as "
+        "the width grows, but heavy tails of a weigh on the ratio. The residuals must not depend "
+        "on W: with y − f itself they bring further terms, of higher order in τ."
     ),
 )
 
