@@ -47,7 +47,8 @@ def correlation(A: ArrayLike, B: ArrayLike, kind: Kind = "cosine") -> float:
         raise ValueError(f"A has shape {a.shape}, B has shape {b.shape}; they must be equal")
     direction: Callable[[str, RealArray], RealArray]
     direction = _direction if kind == "cosine" else _deviation
-    cosine = float(np.vdot(direction("A", a), direction("B", b)))
+    a, b = direction("A", a), direction("B", b)
+    cosine = float(np.vdot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
     return min(1.0, max(-1.0, cosine))
 
 
@@ -111,16 +112,14 @@ def _scaled(array: RealArray) -> tuple[RealArray, int]:
 
 
 def _direction(name: str, array: RealArray) -> RealArray:
-    """The unit vector along an array."""
+    """The array, scaled so that its largest entry lies in [1/2, 1)."""
     if not array.any():
         raise ValueError(f"{name} is zero; a zero array has no correlation with another")
-    scaled, _ = _scaled(array)
-    unit: RealArray = scaled / np.linalg.norm(scaled)
-    return unit
+    return _scaled(array)[0]
 
 
 def _deviation(name: str, array: RealArray) -> RealArray:
-    """The unit vector along an array less the mean of its entries."""
+    """The array less the mean of its entries, scaled likewise."""
     scaled, _ = _scaled(array)
     # An entry goes first, exactly where entries are close, so that the mean removed is small.
     differences = scaled - scaled.flat[0]
