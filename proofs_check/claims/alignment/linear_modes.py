@@ -139,7 +139,7 @@ def _frozen_strengths(decay: Fraction) -> list[Any]:
 
 
 def _frozen(formulas: Formulas, setting: Setting) -> Iterator[Case]:
-    """A frozen readout, W_1 decayed or not. (The decay of W_2 is not felt.)"""
+    """A frozen readout, W_1 decayed or not. W_2 does not feel its own."""
     formula: Any = formulas["frozen"]
     for decay in (Fraction(0), Fraction(7, 3)):
         for i, reference in enumerate(_frozen_strengths(decay)):
