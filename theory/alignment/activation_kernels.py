@@ -171,7 +171,8 @@ class ActivationKernel:
         scaled = np.sqrt(τ2) * rows
         gram = scaled @ scaled.T
         diagonal = np.diag(gram)
-        return self._of_checked_arrays(diagonal[:, None], gram, diagonal[None, :])
+        kernel = self._of_checked_arrays(diagonal[:, None], gram, diagonal[None, :])
+        return np.asarray((kernel + kernel.T) / 2)  # rounding is not symmetric in u and v
 
     def _exact(self, variance_u: Any, covariance: Any, variance_v: Any) -> tuple[Any, ...]:
         uu, vv = exact(variance_u, "variance_u"), exact(variance_v, "variance_v")
