@@ -286,6 +286,33 @@ def test_derivations_hold():
     assert not all(step.holds for step in wrong.check())
 
 
+@pytest.mark.parametrize("law", ["rademacher", "gaussian", "sparse"])
+@pytest.mark.parametrize(("size", "width"), [(4, 6), (6, 3), (3, 10)])
+def test_drawn_networks_have_the_expected_moments(size, width, law):
+    """Networks drawn as they are and measured by automatic differentiation.
+
+    The tails are those of polynomials of degree up to 16, so that 5 standard errors state no
+    error rate; the seed is fixed, and the claim has a leg that averages the radii instead.
+    """
+    from numerics.alignment import RandomTwoLayer, initial_alignment
+
+    rng = np.random.default_rng(size)
+    X, residuals = rng.normal(size=(5 * size, size)), rng.normal(size=5 * size)
+    draws = RandomTwoLayer(size, width, "quadratic", law)
+    blocks = []
+    for _ in range(20):
+        W, a = draws.draw(rng, 10_000)
+        seen = initial_alignment(W, a, X, "quadratic", residuals=residuals)
+        blocks.append(np.stack([seen.inner, seen.nfm, seen.agop]))
+    samples = np.concatenate(blocks, axis=1)
+    A, Sigma = quadratic.input_matrices(X, residuals)
+    claimed = expected.expected_moments(width, A, Sigma, law, samples=5 * size)
+    exact = np.array([float(claimed.cross), float(claimed.nfm), float(claimed.agop)])
+    error = samples.std(axis=1) / math.sqrt(samples.shape[1])
+    assert (np.abs(samples.mean(axis=1) - exact) < 5 * error).all()
+    assert (error < 0.1 * exact).all()
+
+
 # --- expected alignment ------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from theory.derivation import Derivation
 
 from ...claim import Claim, Hypothesis, Kind, Leg, Mutant
 from ...legs import derivation_leg, digits_leg
-from .quadratic_legs import SYMBOLIC, from_loss, in_doubles
+from .quadratic_legs import SYMBOLIC, by_autograd, from_loss, in_doubles
 from .wick_drawn_legs import DRAWS, directions_averaged, sampled
 from .wick_exact_legs import (
     NAMES,
@@ -73,6 +73,7 @@ QUADRATIC_CLAIM = Claim(
         derivation_leg("derivation", quadratic.derive_quadratic, SYMBOLIC, whole=True),
         Leg("differences of the loss", Kind.EXACT, from_loss, SYMBOLIC),
         digits_leg("in doubles", in_doubles, ("matrices",), digits=9),
+        digits_leg("automatic differentiation", by_autograd, ("matrices",), digits=9),
     ),
     mutants=(
         Mutant("residual of the other sign in one sample", {"matrices": _matrices_changed(

@@ -103,3 +103,30 @@ def in_doubles(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         for name, reference in truth.items():
             for place, value in np.ndenumerate(getattr(found, name)):
                 yield f"{net.name}: {name}{place}", float(value), reference[place]
+
+
+@lru_cache(maxsize=1)
+def _measured() -> tuple[tuple[_Network, tuple[Any, ...], dict[str, float]], ...]:
+    """What automatic differentiation finds on the same networks; no formula enters."""
+    from numerics.alignment import initial_alignment
+
+    found = []
+    for net in _networks():
+        X, r, W, a = (
+            np.asarray(v, float) for v in (net.X, net.residuals, net.weights, net.readout)
+        )
+        seen = initial_alignment(W[None], a[None], X, "quadratic", residuals=r)
+        numbers = {name: float(getattr(seen, name)[0]) for name in ("inner", "nfm", "agop")}
+        found.append((net, (X, r, W, a), numbers))
+    return tuple(found)
+
+
+def by_autograd(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    """tr(ẆᵀẆ ẆᵀKẆ), ‖ẆᵀẆ‖² and ‖ẆᵀKẆ‖² of the function against automatic differentiation."""
+    compute: Any = formulas["matrices"]
+    for net, arguments, numbers in _measured():
+        found = compute(*arguments)
+        pairs = {"inner": (found.nfm, found.agop), "nfm": (found.nfm,) * 2}
+        pairs["agop"] = (found.agop,) * 2
+        for name, (left, right) in pairs.items():
+            yield f"{net.name}: {name}", float(np.sum(left * right)), numbers[name]
