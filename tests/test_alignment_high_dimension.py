@@ -212,14 +212,14 @@ def named_at(law, gamma):
     return float(sympy.sqrt(squared_alignment(LAWS[law], sympy.Rational(gamma))).evalf(30))
 
 
-@fixed(40)
+@fixed(20)
 @given(atoms, st.fractions(Fraction(1, 50), 50, max_denominator=60))
 def test_any_law_gives_a_cosine(law, gamma):
     value = high_dimensional_alignment(gamma, moments=moments_of(law))
     assert 0.85 < value <= 1
 
 
-@fixed(30)
+@fixed(12)
 @given(atoms, st.fractions(Fraction(1, 20), 20), st.fractions(-5, 5, max_denominator=9))
 def test_the_residuals_scale_does_not_matter(law, gamma, scale):
     if scale == 0:
@@ -243,7 +243,7 @@ def test_centred_laws_never_align_less_than_signs(law, gamma):
     assert squared >= LEAST_CENTRED.subs(KURTOSIS, kurtosis)
 
 
-@fixed(20)
+@fixed(6)
 @given(atoms)
 def test_alignment_is_perfect_at_both_ends(law):
     for gamma in (Fraction(1, 10**30), Fraction(10**30)):

@@ -86,14 +86,17 @@ def angle_matrix(rows: Floats) -> Floats:
     unit = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
     cosine = np.clip(unit @ unit.T, -1, 1)
     kernel = np.arctan2(np.sqrt((1 - cosine) * (1 + cosine)), -cosine) / (2 * np.pi)
-    for i, j in zip(*np.nonzero(np.triu(np.abs(cosine) > PARALLEL, 1)), strict=True):
-        kernel[i, j] = kernel[j, i] = _missing_angle(unit[i], unit[j])
+    for i, row in enumerate(unit):
+        near = np.nonzero(np.abs(cosine[i]) > PARALLEL)[0]
+        kernel[i, near] = _missing_angles(row, unit[near])
     np.fill_diagonal(kernel, 0.5)
     return np.asarray((kernel + kernel.T) / 2)
 
 
-def _missing_angle(u: Floats, v: Floats) -> float:
-    return float(np.arctan2(np.linalg.norm(u + v), np.linalg.norm(u - v)) / np.pi)
+def _missing_angles(u: Floats, others: Floats) -> Floats:
+    """Return (π − angle)/2π between a unit vector and others."""
+    sums, differences = (np.linalg.norm(others + sign * u, axis=1) for sign in (1, -1))
+    return np.asarray(np.arctan2(sums, differences) / np.pi)
 
 
 def _halves(a: Any) -> tuple[Any, Any]:

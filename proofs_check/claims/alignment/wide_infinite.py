@@ -184,7 +184,7 @@ def _wrong_traces() -> tuple[Mutant, ...]:
 
 MEASURED = ("relu", "erf", "quadratic")
 WIDTHS = 512, 2048
-DRAWS = 600
+DRAWS = 1000
 TAU = 0.5
 
 
