@@ -60,7 +60,14 @@ class Net:
         """How fast the network changes, in inverse units of t."""
         speed = np.linalg.norm(early.velocity)
         own = np.linalg.norm(early.acceleration) / speed + speed / np.linalg.norm(self.W)
-        return float(own + np.linalg.norm(early.readout_velocity) / np.linalg.norm(self.a))
+        own += np.linalg.norm(early.readout_velocity) / np.linalg.norm(self.a)
+        if early.kind == "pearson":  # what is left without the mean may be small, and change fast
+            pairs = (("nfm_leading", "nfm_next"), ("agop_leading", "agop_next"))
+            pairs += (("nfm", "nfm_slope"), ("agop", "agop_slope"))
+            for left, rate in pairs:
+                matrix, change = getattr(early, left), getattr(early, rate)
+                own += np.std(change) / np.std(matrix)
+        return float(own)
 
 
 def draw(seed, act, n=5, d=3, k=4, o=1, loss="mse", trained=False) -> Net:
@@ -468,10 +475,12 @@ def test_lost_digits_are_refused():
 def test_the_uncentred_correlation_is_refused_where_there_is_none():
     early = early_time(X, Y, np.zeros((2, 2)), A, "tanh")
     assert 0 < early.centred_correlation <= 1
-    with pytest.raises(ValueError, match="A is zero"):
+    with pytest.raises(ValueError, match="WᵀW = 0 at t = 0"):
         _ = early.uncentred_correlation
-    with pytest.raises(ValueError, match="A is zero"):
-        _ = early.uncentred_slope
+    orthogonal = early_time([[1.0, 0.0]], [1.0], [[0.0, 1.0]], [1.0], "tanh")
+    with pytest.raises(ValueError, match="no uncentred correlation"):
+        _ = early_time(X, Y, np.zeros((2, 2)), A, "tanh").uncentred_slope
+    assert orthogonal.uncentred_correlation == 1
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ class EarlyTime:
         Raises:
             ValueError: If WᵀW or WᵀKW is zero there.
         """
+        self._require_uncentred()
         return correlation(self.nfm, self.agop, self.kind)
 
     @property
@@ -96,7 +97,16 @@ class EarlyTime:
         Raises:
             ValueError: If WᵀW or WᵀKW is zero there.
         """
+        self._require_uncentred()
         return correlation_slope(self.nfm, self.agop, self.nfm_slope, self.agop_slope, self.kind)
+
+    def _require_uncentred(self) -> None:
+        for name, matrix in (("WᵀW", self.nfm), ("WᵀKW", self.agop)):
+            if not matrix.any():
+                raise ValueError(
+                    f"{name} = 0 at t = 0, so that there is no uncentred correlation; if W_0 = 0, "
+                    "it is the centred one for t > 0"
+                )
 
 
 def early_time(
@@ -362,8 +372,8 @@ class _Sandwiches:
 def _sandwiches(s: _Start, flow: _Flow) -> _Sandwiches:
     """Through K or through the Jacobians of every output, whichever takes fewer operations."""
     (n, d), (o, k) = s.X.shape, s.a.shape
-    through_ptk = 2 * n * k * k + 5 * k * k * d + 6 * k * d * d
-    through_jacobians = o * (5 * n * k * d + 6 * n * d * d)
+    through_ptk = 1.5 * n * k * k + 5 * k * k * d + 6 * k * d * d
+    through_jacobians = o * (5 * n * k * d + 5 * n * d * d)
     route: Callable[[_Start, _Flow], _Sandwiches]
     route = _through_ptk if through_ptk < through_jacobians else _through_jacobians
     return route(s, flow)
