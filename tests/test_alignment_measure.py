@@ -695,6 +695,9 @@ def test_centred_errors():
     model, inputs = mlp([5, 7, 3], "tanh", generator=1), normal(20, 5)
     with pytest.raises(ValueError, match="layer '0' has not moved"):
         alignments(model, inputs, model)
+    dead = two_layer(np.ones((3, 5)), np.zeros(3))
+    with pytest.raises(ValueError, match="layer '0' has no alignment of AGOP and NFM: A is zero"):
+        alignments(dead, inputs)
     with pytest.raises(ValueError, match="initial has no weight for layer '2'; it has"):
         alignments(model, inputs, {"0.weight": model[0].weight + 1})
     with pytest.raises(ValueError, match=r"shape \(4, 5\), must be \(7, 5\)"):

@@ -57,8 +57,8 @@ def alignments(
 
     Raises:
         TypeError: As in `layer_matrices`.
-        ValueError: As in `layer_matrices`; if a layer has not moved from its initial weight, or
-            has none there.
+        ValueError: As in `layer_matrices`; if a layer's gradient or weight is zero, or it has not
+            moved from its initial weight, or has none there.
 
     Example:
         >>> import copy
@@ -90,7 +90,10 @@ def _aligned(
     power: float,
     kind: str,
 ) -> LayerAlignment:
-    uncentred = uncentred_nfa(matrices, power=power, kind=kind)
+    try:
+        uncentred = uncentred_nfa(matrices, power=power, kind=kind)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r} has no alignment of AGOP and NFM: {error}") from error
     if weights is None:
         return LayerAlignment(uncentred, None, None, matrices)
     if name not in weights:
