@@ -52,9 +52,9 @@ def fact_matrix(
             finite.
 
     Example:
-        >>> fact_matrix([[-1.0, 0.0]], [[2.0, 0.0]], weight_decay=0.5)
-        array([[ 4., -0.],
-               [ 0., -0.]])
+        >>> fact_matrix([[-1.0, -2.0]], [[2.0, 4.0]], weight_decay=0.5)
+        array([[ 4.,  8.],
+               [ 8., 16.]])
 
     Source: FACT paper.
     """
