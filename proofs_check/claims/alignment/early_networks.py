@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.alignment.early_symbolic import Network
+from theory.alignment.early_symbolic import MOMENTS, Network
 from theory.alignment.early_time import EarlyTime, early_time
 
 from .flow_series import Case, Table
@@ -139,10 +139,16 @@ def _draw(rng: np.random.Generator, activation: str) -> Drawn:
 
 
 def _rate(net: Drawn, early: EarlyTime) -> float:
-    """How fast the network changes, in inverse units of t."""
-    speed = float(np.linalg.norm(early.velocity))
-    own = float(np.linalg.norm(early.acceleration)) / speed + speed / float(np.linalg.norm(net.W))
-    return own + float(np.linalg.norm(early.readout_velocity) / np.linalg.norm(net.a))
+    """How fast the network and its matrices change, in inverse units of t."""
+    pairs = [
+        (early.velocity, early.acceleration),
+        (net.W, early.velocity),
+        (net.a, early.readout_velocity),
+    ]
+    for nfm, agop, nfm_dot, agop_dot in MOMENTS.values():
+        pairs += [(getattr(early, nfm), getattr(early, nfm_dot))]
+        pairs += [(getattr(early, agop), getattr(early, agop_dot))]
+    return sum(float(np.linalg.norm(change) / np.linalg.norm(of)) for of, change in pairs)
 
 
 def _instant(net: Drawn, early: EarlyTime) -> float:
