@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from theory.alignment import bound, counterexample, equivalence, reversal
+from theory.alignment import bound, equivalence, orthant, reversal
 from theory.alignment.bound import alignment_bound, condition_number_on_range, extremal_pair
-from theory.alignment.correlation import correlation, matrix_power_psd
+from theory.alignment.correlations import correlation, matrix_power_psd
 from theory.alignment.reversal import reversed_alignment, reversing_data, reversing_label_ratio
 
 seeds = st.integers(0, 10_000)
@@ -34,7 +34,7 @@ DERIVATIONS = {
     "reversal": reversal.derive_reversal,
     "alignment": equivalence.derive_alignment,
     "power": equivalence.derive_power,
-    "counterexample": counterexample.derive_counterexample,
+    "counterexample": orthant.derive_counterexample,
 }
 
 
@@ -309,7 +309,7 @@ def test_agreement_that_is_not_defined_is_refused(call, message):
 def test_the_counterexample_by_autograd(d):
     torch_room = pytest.importorskip("numerics.alignment")
     inputs = np.random.default_rng(d).uniform(0.1, 2, (3 * d, d))
-    example = counterexample.counterexample(inputs)
+    example = orthant.counterexample(inputs)
     model = torch_room.two_layer(example.weights, example.readout, "relu")
     found = torch_room.layer_matrices(model, inputs, agop="gradient")["0"]
     np.testing.assert_allclose(found.agop.numpy(), np.ones((d, d)), rtol=1e-14)
@@ -323,7 +323,7 @@ def test_the_counterexample_by_autograd(d):
 
 
 def test_it_is_balanced_as_relu_networks_are_and_not_as_linear_ones():
-    example = counterexample.counterexample(np.ones((1, 4)))
+    example = orthant.counterexample(np.ones((1, 4)))
     gap = example.weights @ example.weights.T - np.outer(example.readout, example.readout)
     np.testing.assert_array_equal(np.diag(gap), np.zeros(4))
     assert np.abs(gap).max() == 1
@@ -336,11 +336,11 @@ def test_it_is_balanced_as_relu_networks_are_and_not_as_linear_ones():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: counterexample.counterexample([[1.0, 0.0]]), r"least entry 0\.0: \(n, d\), all"),
-        (lambda: counterexample.counterexample([1.0, 2.0]), r"inputs of shape \(2,\)"),
-        (lambda: counterexample.counterexample([[math.inf]]), "inputs holds inf"),
-        (lambda: counterexample.counterexample_alignment(0), "dimension = 0 must be an integer"),
-        (lambda: counterexample.counterexample_alignment(4, -1), "exponent = -1 must be a finite"),
+        (lambda: orthant.counterexample([[1.0, 0.0]]), r"least entry 0\.0: \(n, d\), all"),
+        (lambda: orthant.counterexample([1.0, 2.0]), r"inputs of shape \(2,\)"),
+        (lambda: orthant.counterexample([[math.inf]]), "inputs holds inf"),
+        (lambda: orthant.counterexample_alignment(0), "dimension = 0 must be an integer"),
+        (lambda: orthant.counterexample_alignment(4, -1), "exponent = -1 must be a finite"),
     ],
 )
 def test_counterexamples_that_cannot_be_are_refused(call, message):
@@ -349,4 +349,4 @@ def test_counterexamples_that_cannot_be_are_refused(call, message):
 
 
 def test_its_alignment_does_not_depend_on_the_exponent():
-    assert {counterexample.counterexample_alignment(9, s) for s in (0.1, 1, 7)} == {1 / 3}
+    assert {orthant.counterexample_alignment(9, s) for s in (0.1, 1, 7)} == {1 / 3}

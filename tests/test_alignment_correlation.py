@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from theory.alignment import centring
-from theory.alignment.correlation import correlation, matrix_power_psd
+from theory.alignment.correlations import correlation, matrix_power_psd
 
 integers = st.integers(-9, 9)
 SHAPE = (3, 2)

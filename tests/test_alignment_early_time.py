@@ -17,7 +17,7 @@ from numerics.alignment.early_flow import at_zero, early_correlations
 from theory.alignment import early_derivation, early_words
 from theory.alignment.activations import NAMES, Activation, activation, formula
 from theory.alignment.early_symbolic import assemble, early_time_symbolic, symbolic_network
-from theory.alignment.early_time import (
+from theory.alignment.expansion import (
     EarlyTime,
     _flow,
     _Start,
@@ -400,7 +400,7 @@ def test_a_wrong_formula_changes_what_is_assembled():
 
 def test_importing_the_numeric_expansion_loads_neither_sympy_nor_torch():
     code = (
-        "import sys, theory.alignment.early_time as m; m.early_time([[1.]], [1.], [[2.]], [1.], "
+        "import sys, theory.alignment.expansion as m; m.early_time([[1.]], [1.], [[2.]], [1.], "
         "'tanh'); sys.exit(bool({'sympy', 'torch', 'flint', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -234,7 +234,7 @@ def test_modes_of_data_are_those_of_the_trained_network():
     rng = np.random.default_rng(2)
     X = np.linalg.qr(rng.standard_normal((12, 3)))[0] * np.sqrt(12)
     Y = rng.standard_normal((12, 2))
-    found = modes.modes(X, Y, 0.04, 0.7)
+    found = modes.linear_modes(X, Y, 0.04, 0.7)
     middle = np.linalg.qr(rng.standard_normal((4, 2)))[0]
     start = [0.2 * middle @ found.inputs.T, 0.2 * found.outputs @ middle.T]
     end = gradient_flow(linear_model(start), X, Y, [0.15], weight_decay=0.7).at(0)
@@ -271,7 +271,7 @@ def test_modes_that_make_no_sense_are_refused(arguments, error, message):
 )
 def test_data_that_are_not_whitened_are_refused(X, Y, message):
     with pytest.raises(ValueError, match=message):
-        modes.modes(X, Y, 0.1)
+        modes.linear_modes(X, Y, 0.1)
 
 
 def test_no_modes_have_no_correlation():

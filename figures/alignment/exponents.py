@@ -13,7 +13,7 @@ from torch import nn
 
 from numerics.alignment import Flow, correlation, gradient_flow, layer_matrices
 from theory.alignment.balanced import balanced_exponent, balanced_weights
-from theory.alignment.modes import modes
+from theory.alignment.modes import linear_modes
 
 from ..plot import NUMERICS, THEORY, Data, Floats, Plot, Series
 from ..style import (
@@ -215,7 +215,7 @@ def _modes(times: int, resolution: int, seed: int) -> dict[str, Series]:
     path = gradient_flow(_network(start), X, Y, moments)
     pairs = [next(iter(layer_matrices(path.at(i), X).values())) for i in range(times)]
     measured = np.array([correlation(m.nfm, m.agop) for m in pairs])
-    rho = modes(X, Y, START).correlation
+    rho = linear_modes(X, Y, START).correlation
     fine = np.union1d(moments, np.geomspace(moments[0], moments[-1], resolution))
     return {
         f"modes{THEORY}": Series(fine, np.array([rho(float(t)) for t in fine])),

@@ -11,7 +11,7 @@ import numpy as np
 from numerics.alignment import two_layer
 from numerics.alignment.data import power_law_spectrum
 from numerics.alignment.early_flow import at_zero, early_correlations
-from theory.alignment.early_time import EarlyTime, early_time
+from theory.alignment.expansion import EarlyTime, early_time
 
 from ..plot import NUMERICS, THEORY, Data, Floats, Plot, Series
 from ..style import (

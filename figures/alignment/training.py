@@ -15,7 +15,7 @@ from numerics.alignment.chain import ChainTask, train_on_chain
 from numerics.alignment.data import chain_monomial, classification, digits
 from numerics.alignment.protocol import PAPER_C, train_as_in_paper_c
 from numerics.alignment.training import Training
-from theory.alignment.early_time import EarlyTime, early_time
+from theory.alignment.expansion import EarlyTime, early_time
 
 from ..plot import Data, Floats, Plot, Series
 from ..style import (

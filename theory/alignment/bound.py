@@ -22,7 +22,7 @@ from ..closed_form import ClosedForm
 from ..derivation import Derivation, Step
 from ..validation import integer
 from ._matrix_words import matrices, reduced, trace
-from .correlation import RealArray, finite_array
+from .correlations import RealArray, finite_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..validation import integer
-from .correlation import Kind, RealArray, correlation, finite_array, matrix_power_psd
+from .correlations import Kind, RealArray, correlation, finite_array, matrix_power_psd
 
 
 def nfm(weights: ArrayLike) -> RealArray:

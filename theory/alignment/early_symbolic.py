@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import activations
 from . import early_words as words
-from .early_time import LOSSES, Loss
+from .expansion import LOSSES, Loss
 
 Objects: TypeAlias = NDArray[np.object_]
 """Arrays of Fractions or SymPy expressions."""

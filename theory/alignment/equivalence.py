@@ -19,7 +19,7 @@ from ..validation import positive
 from ._matrix_words import matrices, reduced, trace
 from .bound import first_nonzero
 from .centring import agop_from_ptk
-from .correlation import RealArray, finite_array
+from .correlations import RealArray, finite_array
 
 EXPONENT = sympy.Symbol("s", positive=True)
 SINGULAR_I, SINGULAR_J = sympy.symbols("s_i s_j", positive=True)

@@ -146,7 +146,7 @@ class Modes:
         return mode_correlation(self.strengths)
 
 
-def modes(X: ArrayLike, Y: ArrayLike, start: float, weight_decay: float = 0.0) -> Modes:
+def linear_modes(X: ArrayLike, Y: ArrayLike, start: float, weight_decay: float = 0.0) -> Modes:
     """Return the modes of a two-layer linear network on given whitened data.
 
     Args:

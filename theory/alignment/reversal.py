@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from ..derivation import Derivation, Step
 from ..validation import integer, positive
 from .bound import BOUND, CONDITION_NUMBER, first_nonzero
-from .correlation import RealArray, finite_array
+from .correlations import RealArray, finite_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

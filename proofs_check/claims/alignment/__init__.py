@@ -1,5 +1,12 @@
-"""The claims of the alignment slice."""
+"""Papers C, T and FACT's slice: why and how fast weights align with the gradients' covariance."""
 
-from ...claim import Claim
+from . import bounds, early, linear, moments, trained, wide
 
-CLAIMS: tuple[Claim, ...] = ()
+CLAIMS = (
+    *early.CLAIMS,
+    *moments.CLAIMS,
+    *wide.CLAIMS,
+    *bounds.CLAIMS,
+    *linear.CLAIMS,
+    *trained.CLAIMS,
+)

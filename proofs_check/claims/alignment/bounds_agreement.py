@@ -18,7 +18,7 @@ from numerics.alignment import (
     layer_matrices,
     two_layer,
 )
-from theory.alignment import counterexample, equivalence
+from theory.alignment import equivalence, orthant
 from theory.derivation import Derivation
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
@@ -176,8 +176,8 @@ def _measured(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         nfm, agop = (mpmath.matrix(x.tolist()) for x in (found.nfm, found.agop))
         for s in EXPONENTS:
             values: dict[sympy.Symbol, Fraction | int] = {
-                counterexample.DIMENSION: d,
-                counterexample.EXPONENT: s,
+                orthant.DIMENSION: d,
+                orthant.EXPONENT: s,
             }
             claimed = exact.value(formula(formulas, "alignment"), values)
             entry = exact.value(formula(formulas, "factor"), values)
@@ -201,7 +201,7 @@ NOISE, TOLERANCE, SEEDS, RESTING = 0.002, 0.01, 4, 3
 
 def _at_rest(formulas: Formulas, setting: Setting) -> Evidence:
     """The loss is 0 and nothing moves; from perturbed starts it falls to 0 at nearly the same ρ."""
-    claimed = float(formula(formulas, "alignment").subs(counterexample.DIMENSION, RESTING))
+    claimed = float(formula(formulas, "alignment").subs(orthant.DIMENSION, RESTING))
     rested, found, losses = _followed(setting.seed)
     worst = max(abs(rho - claimed) for rho in found)
     holds = rested and worst < TOLERANCE and max(losses) < 1e-10
@@ -247,12 +247,12 @@ COUNTEREXAMPLE = Claim(
         Hypothesis("s > 0", lambda s: s > 0),
     ),
     formulas={
-        "factor": counterexample.POWER_FACTOR,
-        "alignment": counterexample.ALIGNMENT,
+        "factor": orthant.POWER_FACTOR,
+        "alignment": orthant.ALIGNMENT,
     },
     legs=(
         derivation_leg(
-            "every d and s", counterexample.derive_counterexample, ("factor", "alignment"), True
+            "every d and s", orthant.derive_counterexample, ("factor", "alignment"), True
         ),
         digits_leg("autograd", _measured, ("alignment", "factor"), 12),
         Leg("at rest", Kind.TRAINED, _at_rest, ("alignment",)),

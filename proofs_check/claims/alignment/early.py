@@ -13,7 +13,7 @@ from theory.alignment import activations
 from theory.alignment import early_derivation as derivation
 from theory.alignment import early_words as words
 from theory.alignment.early_symbolic import MOMENTS, assemble, cosine
-from theory.alignment.early_time import EarlyTime, early_time
+from theory.alignment.expansion import EarlyTime, early_time
 
 from ...claim import Budget, Claim, Formulas, Hypothesis, Mutant, Setting
 from ...legs import Case as Point

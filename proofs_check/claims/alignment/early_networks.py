@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from theory.alignment.early_symbolic import MOMENTS, Network
-from theory.alignment.early_time import EarlyTime, early_time
+from theory.alignment.expansion import EarlyTime, early_time
 
 from .flow_series import Case, Table
 

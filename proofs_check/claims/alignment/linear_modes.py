@@ -184,7 +184,7 @@ def _networks(formulas: Formulas, setting: Setting) -> Iterator[Case]:
 
 
 def _changed(change: Any) -> Any:
-    return lambda X, Y, start, decay: modes.modes(*change(X, Y, start, decay))
+    return lambda X, Y, start, decay: modes.linear_modes(*change(X, Y, start, decay))
 
 
 MUTANTS = (
@@ -194,7 +194,7 @@ MUTANTS = (
     Mutant("modes: targets × 1.00001", {"modes": _changed(
         lambda X, Y, u, lam: (X, Y * 1.00001, u, lam))}),
     Mutant("modes: outputs for inputs", {"modes": lambda X, Y, u, lam: dataclasses.replace(
-        (found := modes.modes(X, Y, u, lam)), inputs=found.inputs[:, ::-1])}),
+        (found := modes.linear_modes(X, Y, u, lam)), inputs=found.inputs[:, ::-1])}),
 )  # fmt: skip
 
 MODES_CLAIM = Claim(
@@ -213,7 +213,7 @@ MODES_CLAIM = Claim(
         "critical": modes.CRITICAL_STRENGTH,
         "correlation": modes.CORRELATION,
         "frozen": modes.FROZEN_STRENGTH,
-        "modes": modes.modes,
+        "modes": modes.linear_modes,
     },
     legs=(
         derivation_leg("strength", modes.derive_strength, ("strength", "critical"), whole=True),

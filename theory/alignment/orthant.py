@@ -22,7 +22,7 @@ from ..derivation import Derivation, Step
 from ..validation import integer, positive
 from ._matrix_words import matrices, reduced
 from .bound import first_nonzero
-from .correlation import RealArray, finite_array
+from .correlations import RealArray, finite_array
 
 DIMENSION = sympy.Symbol("d", integer=True, positive=True)
 EXPONENT = sympy.Symbol("s", positive=True)

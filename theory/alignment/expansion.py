@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from .activations import Activation, activation
-from .correlation import Kind, correlation, finite_array
+from .correlations import Kind, correlation, finite_array
 
 RealArray: TypeAlias = NDArray[np.float64]
 Loss: TypeAlias = Literal["mse", "logistic"]
