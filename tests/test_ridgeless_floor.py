@@ -1,4 +1,7 @@
-"""The certified floor against a plain minimisation in mpmath that shares no code with it."""
+"""The certified floor against a plain minimisation in mpmath that shares no code with it.
+
+Laplace and Cauchy in planes and spaces: `test_ridgeless_floor_lattices`.
+"""
 
 import itertools
 import math
@@ -371,49 +374,3 @@ def test_curves_are_remembered_without_being_confused():
     assert first is again
     assert sharper.rad() < first.rad()
     assert not curve.approximation(c, 15).overlaps(first)
-
-
-# ── slow ─────────────────────────────────────────────────────────────────────────────────────────
-
-LATTICES = [(Laplace(2), 0.466), (Cauchy(2), 0.428), (Laplace(3), 0.4457), (Cauchy(3), 0.5502)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kernel", "best"), LATTICES)
-def test_six_digits_in_planes_and_spaces(kernel, best):
-    """Golden section on the float quadrature of `limit_risk`, which knows 9 digits."""
-    found = floor(kernel, 1, 6)
-    grid = np.geomspace(0.97 * best, 1.03 * best, 13)
-    least = min(limit_risk(kernel, float(c)).total(1.0) for c in grid)
-    assert (found.upper - found.lower) / found.upper <= 1e-6
-    assert found.lower <= least * (1 + 1e-9)
-    assert least <= found.upper * (1 + 1e-4)  # the grid's nearest point is 0.3 % off the best
-    assert found.bandwidth[0] <= best * 1.001
-    assert found.bandwidth[1] >= best * 0.999
-
-
-SCANS = {
-    Laplace(2): (0.02, 60, 120),
-    Cauchy(2): (0.02, 60, 120),
-    Laplace(3): (0.08, 7, 70),
-    Cauchy(3): (0.08, 2.6, 60),
-}
-
-
-@lru_cache(maxsize=4)
-def scanned_risks(kernel):
-    risks = [limit_risk(kernel, float(c)) for c in np.geomspace(*SCANS[kernel])]
-    return [(risk.approximation, risk.estimation) for risk in risks]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("kernel", SCANS)
-@settings(max_examples=200, deadline=None, derandomize=True, phases=[Phase.generate])
-@given(snr=ratios)
-def test_two_digits_in_planes_and_spaces(kernel, snr):
-    """The scan's least risk is an upper bound of the infimum, and 3 % above it at most."""
-    found = floor(kernel, snr, 2)
-    least = min(snr * B + V for B, V in scanned_risks(kernel))
-    assert found.lower <= min(snr, least) * (1 + 1e-9)
-    assert min(snr, least) <= 1.03 * found.upper
