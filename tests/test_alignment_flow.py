@@ -184,6 +184,7 @@ def test_the_model_is_left_as_it_was():
     before = copy.deepcopy(model.state_dict())
     flow = gradient_flow(model, normal(9, 4), normal(9, 2), [0.5])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(p.dtype == torch.float32 for p in model.parameters())
     assert [p.requires_grad for p in model.parameters()] == [True, False]
     assert [p.requires_grad for p in flow.at(0).parameters()] == [True, False]
     assert all(p.dtype == torch.float64 for p in flow.at(0).parameters())

@@ -378,6 +378,16 @@ def test_every_tensor_is_made_on_the_models_device():
         assert torch.equal(here[name].agop, there[name].agop)
 
 
+def test_the_matrices_are_the_callers():
+    """Training on does not change what was measured."""
+    model, inputs = copy.deepcopy(NETWORKS["relu"][0]), NETWORKS["relu"][1]
+    measured = layer_matrices(model, inputs)["2"]
+    weight = measured.weight.clone()
+    with torch.no_grad():
+        model[2].weight.add_(1)
+    assert torch.equal(measured.weight, weight)
+
+
 def test_arrays_take_the_models_precision():
     model, inputs = mlp([5, 6, 2], generator=1, dtype=torch.float32), normal(8, 5)
     taken = layer_matrices(model, inputs.numpy())["0"]
