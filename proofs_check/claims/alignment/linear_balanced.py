@@ -30,6 +30,7 @@ from .linear_common import (
     log_slope,
     mp_context,
     product,
+    seeds,
     trace,
 )
 from .linear_flow import PRECISION, Problem, flow
@@ -151,7 +152,6 @@ def _frozen_general(formulas: Formulas, setting: Setting) -> Evidence:
 TRAINED_WIDTHS = {2: (6, 5, 3), 3: (6, 5, 4, 3), 4: (6, 5, 4, 5, 3)}
 TRAINED_SIGMA = (1.1, 0.8, 0.5)
 LOSSES = {2: "mse", 3: "logistic", 4: "mse"}
-SEEDS = range(5)
 EXPONENT_TOLERANCE = 1e-6
 
 Maker = Callable[..., Sequence[Floats]]
@@ -179,7 +179,8 @@ def _distance(found: LayerMatrices, e: float) -> float:
 def _trained_networks(formulas: Formulas, setting: Setting) -> Evidence:
     """Slopes of log eigenvalues after training from balance, five seeds, two losses."""
     make: Any = formulas["weights"]
-    cases = [(depth, seed, loss) for depth, loss in LOSSES.items() for seed in SEEDS]
+    cases = [(depth, seed, loss) for depth, loss in LOSSES.items()
+             for seed in seeds(setting, "balanced networks")]  # fmt: skip
     worst, left = [0.0], []
     for depth, seed, loss in cases:
         layers, kept = _trained(make, depth, seed, loss)
@@ -195,7 +196,7 @@ def _trained_networks(formulas: Formulas, setting: Setting) -> Evidence:
         "loss_left_worst": max(left),
         "threshold": EXPONENT_TOLERANCE,
     }
-    holds = bool(max(worst) < EXPONENT_TOLERANCE and max(left) < 0.7)
+    holds = bool(max(worst) < EXPONENT_TOLERANCE and max(left) < 1 and float(np.median(left)) < 0.5)
     return Evidence(holds, figures, f"{cases[len(left) - 1]}: off by {max(worst):.3g}")
 
 
@@ -228,12 +229,13 @@ def _nearly_balanced(small: bool, seed: int) -> Any:
 def _unbalanced_starts(formulas: Formulas, setting: Setting) -> Evidence:
     """Near the law from a small start, far from it from a standard one."""
     e = float(_exponent(formulas, 2, 1))
+    chosen = seeds(setting, "unbalanced networks")
     small, standard = (
-        [_distance(_nearly_balanced(is_small, seed)[0], e) for seed in SEEDS]
+        [_distance(_nearly_balanced(is_small, seed)[0], e) for seed in chosen]
         for is_small in (True, False)
     )
     figures = {
-        "seeds": len(SEEDS),
+        "seeds": len(chosen),
         "small_start_worst": max(small),
         "standard_start_best": min(standard),
     }
@@ -242,7 +244,7 @@ def _unbalanced_starts(formulas: Formulas, setting: Setting) -> Evidence:
 
 
 @lru_cache(maxsize=2)
-def _digits_networks(make: Maker) -> list[tuple[int, Any]]:
+def _digits_networks(make: Maker, chosen: tuple[int, ...]) -> list[tuple[int, Any]]:
     from sklearn.datasets import load_digits
 
     from numerics.alignment.data import centred_onehot
@@ -252,7 +254,7 @@ def _digits_networks(make: Maker) -> list[tuple[int, Any]]:
     Y = centred_onehot(labels[:600], 10)
     found = []
     for depth, widths in {2: (64, 12, 10), 3: (64, 12, 12, 10)}.items():
-        for seed in SEEDS:
+        for seed in chosen:
             weights = make(widths, np.geomspace(0.8, 0.3, 10), np.random.default_rng(seed))
             end = gradient_flow(linear_model(weights), X, Y, [0.0, 0.05]).at(1)
             found += [(depth, tuple(layer_matrices(end, X).values()))]
@@ -264,7 +266,7 @@ def _digits(formulas: Formulas, setting: Setting) -> Evidence:
     make: Any = formulas["weights"]
     distances = [
         _distance(found, float(_exponent(formulas, depth, layer)))
-        for depth, layers in _digits_networks(make)
+        for depth, layers in _digits_networks(make, tuple(seeds(setting, "digits")))
         for layer, found in enumerate(layers, 1)
     ]
     figures = {"layers": len(distances), "worst_distance": max(distances)}

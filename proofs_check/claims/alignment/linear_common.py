@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 
 from numerics.alignment import LayerMatrices
 
+from ...claim import Setting
 from .linear_flow import rational_matrix
 
 DIGITS = 25
 Floats = NDArray[np.float64]
+
+
+def seeds(setting: Setting, key: str, count: int = 5) -> list[int]:
+    """Seeds for networks, the same for the claim and its mutants."""
+    return [int(seed) for seed in setting.generator(key).integers(2**31, size=count)]
 
 
 def frame(size: int, rank: int, seed: int) -> fmpq_mat:
