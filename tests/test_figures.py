@@ -12,28 +12,43 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from figures import registry, ridgeless
+from figures import alignment, registry, ridgeless
 from figures.__main__ import main
 from figures.plot import NUMERICS, THEORY, Plot, Series
 from figures.saving import save, write_atomically
+from theory.alignment import high_dimensional_alignment
 from theory.ridgeless.design import ESTIMATION, finite_estimation
 
 # Each figure with less of everything, for the tests' time.
 SMALL = {
-    "risk_against_bandwidth": partial(
+    "ridgeless.risk_against_bandwidth": partial(
         ridgeless.risk_against_bandwidth, n=32, count=5, draws=600, resolution=5
     ),
-    "risk_against_n": partial(
+    "ridgeless.risk_against_n": partial(
         ridgeless.risk_against_n, sizes=(4, 16, 128), measured_at=(16, 128), draws=1500
     ),
-    "floor": partial(ridgeless.floor, resolution=7, count=3, draws=300),
-    "boundary": partial(
+    "ridgeless.floor": partial(ridgeless.floor, resolution=7, count=3, draws=300),
+    "ridgeless.boundary": partial(
         ridgeless.boundary, exponents=(1.0, 2.0, 100.0), wide_at=(1.0, 2.0), sizes=(16, 256),
         draws=300, resolution=5,
     ),
-    "design": partial(
+    "ridgeless.design": partial(
         ridgeless.design, n=8, count=3, draws=30, sizes=(3, 8), designs=3, resolution=4
     ),
+    "alignment.training": partial(
+        alignment.training, width=12, epochs=4, samples=256, steps=40, times=41
+    ),
+    "alignment.initial": partial(
+        alignment.initial, n=12, d=4, k=6, networks=3, count=3, resolution=4
+    ),
+    "alignment.high_dimension": partial(
+        alignment.high_dimension, 12, (-2, 0, 2), draws=60, width=512, networks=2, resolution=9
+    ),
+    "alignment.reversal": partial(alignment.reversal, (4.0, 30.0), 3, 5),
+    "alignment.exponents": partial(
+        alignment.exponents, depths=(2, 3), seeds=2, times=3, resolution=5
+    ),
+    "alignment.speed_limited": partial(alignment.speed_limited, seeds=2, n=200, steps=120),
 }  # fmt: skip
 KERNELS = ("Gaussian", "Cauchy", "Laplace")
 
@@ -63,7 +78,7 @@ def agrees(line, points):
 
 def with_theory_of_n(name, quantity, line):
     """The line for independent points is the limit n → ∞; the points have n = 8."""
-    if (name, quantity) != ("design", "Laplace, iid"):
+    if (name, quantity) != ("ridgeless.design", "Laplace, iid"):
         return line
     return Series(line.x, np.array([float(finite_estimation(c, 8).mid()) for c in line.x]))
 
@@ -77,12 +92,12 @@ def all_pairs(plots):
 
 
 def test_every_figure_has_a_small_version():
-    assert [f"ridgeless.{name}" for name in SMALL] == list(registry.load())
+    assert list(SMALL) == list(registry.load())
 
 
 def test_lines_and_points_agree(plots):
     pairs = all_pairs(plots)
-    assert len(pairs) == 3 * 3 + 4 + 5 + 2 + 3
+    assert len(pairs) == (3 * 3 + 4 + 5 + 2 + 3) + (5 + 3 + 4 + 4)
     assert [p[:2] for p in pairs if not agrees(*p[2:])] == []
 
 
@@ -93,7 +108,7 @@ def test_a_line_that_is_five_per_cent_off_would_be_seen(plots, factor):
 
 
 def test_the_total_is_the_sum_of_its_parts_but_measured_on_its_own(plots):
-    data = plots["risk_against_bandwidth"].data
+    data = plots["ridgeless.risk_against_bandwidth"].data
     for kernel in KERNELS:
         total, first, second = (
             data[f"{kernel}: {part}{THEORY}"].y for part in ("total", "approximation", "estimation")
@@ -107,7 +122,7 @@ def test_the_total_is_the_sum_of_its_parts_but_measured_on_its_own(plots):
 
 
 def test_the_risk_stops_at_the_floor_without_a_ridge_and_falls_with_one(plots):
-    data = plots["risk_against_n"].data
+    data = plots["ridgeless.risk_against_n"].data
     for kernel in KERNELS:
         risk, floor = data[f"{kernel}{THEORY}"], data[f"{kernel}: floor"]
         assert np.all(risk.y > 0.99 * floor.y[0])
@@ -116,7 +131,7 @@ def test_the_risk_stops_at_the_floor_without_a_ridge_and_falls_with_one(plots):
 
 
 def test_the_floor_leaves_the_null_line_at_the_threshold(plots):
-    data = plots["floor"].data
+    data = plots["ridgeless.floor"].data
     for kernel in KERNELS:
         floor, threshold = data[f"{kernel}{THEORY}"], data[f"{kernel}: threshold"].x[0]
         beaten = floor.y < floor.x
@@ -128,7 +143,7 @@ def test_the_floor_leaves_the_null_line_at_the_threshold(plots):
 
 
 def test_beyond_the_boundary_the_error_falls_and_the_spike_stays_in_its_band(plots):
-    data = plots["boundary"].data
+    data = plots["ridgeless.boundary"].data
     low, high, rate = (data[k] for k in ("heavy tail: lower", "heavy tail: upper", "1/log n"))
     assert np.all(low.y < high.y)
     assert rate.y[-1] < high.y[-1] < 1.2 * rate.y[-1] < 0.01
@@ -141,7 +156,7 @@ def test_beyond_the_boundary_the_error_falls_and_the_spike_stays_in_its_band(plo
 
 
 def test_eigenlearning_is_off_and_the_gaussian_explodes_off_the_grid(plots):
-    data = plots["design"].data
+    data = plots["ridgeless.design"].data
     points, prediction = data[f"Laplace, iid{NUMERICS}"], data["Laplace, eigenlearning"]
     z = (prediction.at(points.x) - points.y) / points.error
     assert np.max(z) > 10
@@ -152,9 +167,61 @@ def test_eigenlearning_is_off_and_the_gaussian_explodes_off_the_grid(plots):
     np.testing.assert_array_equal(line.y, [ESTIMATION(float(c)) for c in line.x])
 
 
+def test_predicted_starts_and_tangents_are_those_of_the_flow(plots):
+    data = plots["alignment.training"].data
+    for which in ("centred", "uncentred"):
+        flow, start = data[f"start: {which}, flow"], data[f"start: {which}, initial value"]
+        tangent = data[f"start: {which}, tangent"]
+        assert flow.y[0] == pytest.approx(start.y[0], abs=1e-6)
+        # Three-point difference at the start: the error is of third order in the step.
+        step = flow.x[1] - flow.x[0]
+        measured = (-3 * flow.y[0] + 4 * flow.y[1] - flow.y[2]) / (2 * step)
+        predicted = (tangent.y[-1] - tangent.y[0]) / (tangent.x[-1] - tangent.x[0])
+        assert measured == pytest.approx(predicted, rel=0.02)
+
+
+def test_no_data_align_less_than_the_bound_and_the_worst_targets_attain_it(plots):
+    data = plots["alignment.reversal"].data
+    for kappa in (4, 30):
+        line, bound = data[f"κ = {kappa}{THEORY}"], data[f"κ = {kappa}: bound"].y[0]
+        points = data[f"κ = {kappa}{NUMERICS}"]
+        assert line.y.min() > bound - 1e-12
+        assert points.y[1] == pytest.approx(bound, abs=1e-9)
+    assert np.all(np.diff(data[f"reversing{THEORY}"].y) < 0)
+    assert np.all(data[f"equal{THEORY}"].y >= data[f"reversing{THEORY}"].y - 1e-12)
+
+
+def test_minima_lie_on_their_curves_and_below_them(plots):
+    data = plots["alignment.high_dimension"].data
+    for law in ("rademacher", "gaussian", "constant"):
+        least = data[f"{law}: least"]
+        assert least.y[0] < data[f"{law}{THEORY}"].y.min() + 1e-12
+        value = high_dimensional_alignment(float(least.x[0]), law)
+        assert least.y[0] == pytest.approx(value, rel=1e-14)
+
+
+def test_only_balance_or_weight_decay_brings_a_deep_linear_network_to_the_law(plots):
+    data = plots["alignment.exponents"].data
+    assert data["unbalanced"].y[-1] > 0.3
+    assert data["unbalanced, weight decay"].y[-1] < 1e-3
+    assert data["L = 2, small start"].y == pytest.approx([0.5, 1.0], abs=0.1)
+
+
+def test_a_raised_speed_aligns_the_first_layer_more(plots):
+    data = plots["alignment.speed_limited"].data
+    assert data["raised: correlation"].y[-1] > data["equal speeds: correlation"].y[-1] + 0.05
+    raised, equal = (
+        dict(zip(series.x, series.y, strict=True))
+        for series in (data[f"{name}: at equal loss"] for name in ("raised", "equal speeds"))
+    )
+    reached = raised.keys() & equal.keys()
+    assert len(reached) > 1
+    assert all(raised[loss] > equal[loss] for loss in reached)
+
+
 def test_the_picture_shows_the_data_and_leaves_global_settings_alone(plots, tmp_path):
     before = dict(matplotlib.rcParams)
-    plot = plots["risk_against_bandwidth"]
+    plot = plots["ridgeless.risk_against_bandwidth"]
     figure = plot.draw()
     paths = save(plot, tmp_path)
     assert dict(matplotlib.rcParams) == before
@@ -169,7 +236,7 @@ def test_the_picture_shows_the_data_and_leaves_global_settings_alone(plots, tmp_
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 
-@pytest.mark.parametrize("name", ["risk_against_n", "floor", "boundary", "design"])
+@pytest.mark.parametrize("name", SMALL)
 def test_every_figure_can_be_drawn(plots, name):
     figure = plots[name].draw()
     assert figure.get_size_inches()[0] == 5.5
@@ -188,7 +255,7 @@ save(boundary((1.0, 2.0, 100.0), (1.0, 2.0), (16, 256), draws=300, resolution=5)
 
 
 def test_another_process_at_another_time_writes_the_same_bytes(plots, tmp_path):
-    paths = save(plots["boundary"], tmp_path / "here")
+    paths = save(plots["ridgeless.boundary"], tmp_path / "here")
     surroundings = {**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "0"}
     subprocess.run([sys.executable, "-c", DRAW, str(tmp_path)], env=surroundings, check=True)
     for path in paths:
@@ -197,8 +264,8 @@ def test_another_process_at_another_time_writes_the_same_bytes(plots, tmp_path):
 
 
 def test_a_second_run_writes_the_same_bytes(plots, tmp_path):
-    first = save(plots["risk_against_bandwidth"], tmp_path / "a")
-    second = save(SMALL["risk_against_bandwidth"](), tmp_path / "b")
+    first = save(plots["ridgeless.risk_against_bandwidth"], tmp_path / "a")
+    second = save(SMALL["ridgeless.risk_against_bandwidth"](), tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -232,7 +299,7 @@ def test_an_old_file_survives_a_write_that_fails(tmp_path, monkeypatch):
 
 
 def test_the_command_line_prints_what_it_wrote(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ridgeless, "FIGURES", {"blank": blank, "design": SMALL["design"]})
+    monkeypatch.setattr(ridgeless, "FIGURES", {"blank": blank, "design": SMALL["ridgeless.design"]})
     assert main(["ridgeless.blank", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed == [str(tmp_path / f"ridgeless-blank.{end}") for end in ("pdf", "png")]
@@ -244,7 +311,7 @@ def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys,
     assert main([name, "--out", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert repr(name) in message
-    assert "ridgeless, ridgeless.risk_against_bandwidth, ridgeless.risk_against_n" in message
+    assert "ridgeless, alignment, ridgeless.risk_against_bandwidth, ridgeless.ri" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,7 +328,8 @@ def test_options_and_folders_that_cannot_be_used_are_refused(tmp_path, capsys, m
 def test_names_select_figures_and_slices():
     figures = registry.load()
     assert registry.select(figures, []) == list(figures)
-    assert registry.select(figures, ["ridgeless"]) == list(figures)
+    assert registry.select(figures, ["ridgeless", "alignment"]) == list(figures)
+    assert set(registry.select(figures, ["alignment"])) == {f for f in SMALL if "alignment" in f}
     assert registry.select(figures, ["ridgeless.floor"]) == ["ridgeless.floor"]
 
 
