@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,13 @@ def test_top_level_is_fixed():
     assert entries - ALLOWED == set()
 
 
-@pytest.mark.parametrize("package", ["theory", "theory.ridgeless", "numerics", "figures"])
+@pytest.mark.parametrize(
+    "package",
+    ["theory", "theory.ridgeless", "theory.alignment", "numerics", "numerics.alignment", "figures"],
+)
 def test_importing_a_package_loads_nothing_heavy(package):
     loaded = python(f"import sys, {package}; print(*sys.modules)").split()
-    heavy = HEAVY if package.startswith("theory") else HEAVY[:3] + HEAVY[5:7]
+    heavy = HEAVY if package != "figures" and package != "numerics" else HEAVY[:3] + HEAVY[5:7]
     assert set(loaded) & set(heavy) == set()
 
 
@@ -68,11 +72,27 @@ def test_theory_needs_only_its_own_dependencies():
     assert printed.split() == ["0.666666666667", "2/3", "1/3", "True", "1.0"]
 
 
-def test_every_public_name_resolves():
-    ridgeless = importlib.import_module("theory.ridgeless")
-    assert all(getattr(ridgeless, name) is not None for name in ridgeless.__all__)
+def test_formulas_of_alignment_need_no_torch():
+    printed = python(
+        "import sys; sys.modules['torch'] = None\n"
+        "from theory.alignment import activation_kernel, alignment_bound, balanced_exponent, "
+        "early_time, expected_alignment, high_dimensional_alignment, linear_modes\n"
+        "net = early_time([[1, 0], [1, 1]], [1, 1], [[1, 0], [0, 1]], [1, 1], 'quadratic')\n"
+        "print(alignment_bound(4), balanced_exponent(3, 1), round(net.centred_correlation, 6), "
+        "round(high_dimensional_alignment(1.0, 'constant') ** 2 * 22, 12))"
+    )
+    assert printed.split() == ["0.8", "1/3", "1.0", "21.0"]
+
+
+@pytest.mark.parametrize("package", ["theory.ridgeless", "theory.alignment", "numerics.alignment"])
+def test_every_public_name_resolves_and_no_module_shadows_it(package):
+    module = importlib.import_module(package)
+    for file in sorted(Path(module.__file__).parent.glob("*.py")):
+        importlib.import_module(f"{package}.{file.stem}" if file.stem != "__init__" else package)
+    for name in module.__all__:
+        assert not isinstance(getattr(module, name), types.ModuleType)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        _ = ridgeless.nonsense
+        _ = module.nonsense
 
 
 def test_constraints_pin_every_dependency():

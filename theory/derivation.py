@@ -56,3 +56,14 @@ class Derivation:
     def check(self) -> tuple[StepResult, ...]:
         """Run every step; the derivation holds if all results do."""
         return tuple(step.check() for step in self.steps)
+
+
+def first_nonzero(*residuals: sympy.Expr) -> sympy.Expr:
+    """Return the first residual that is not 0, or 0 if all of them are.
+
+    Args:
+        residuals: Expressions already simplified as far as they go.
+    """
+    import sympy
+
+    return next((r for r in residuals if r != 0), sympy.Integer(0))

@@ -31,7 +31,7 @@ def correlation(A: Tensor, B: Tensor, kind: str = "cosine") -> float:
     if kind == "pearson":
         A, B = A - A.mean(), B - B.mean()
     a, b = _unit("A", A.flatten()), _unit("B", B.flatten())
-    return float(a @ b)
+    return min(1.0, max(-1.0, float(a @ b)))
 
 
 def _unit(name: str, entries: Tensor) -> Tensor:
@@ -47,16 +47,27 @@ def _unit(name: str, entries: Tensor) -> Tensor:
 
 
 def matrix_power_psd(matrix: Tensor, power: float) -> Tensor:
-    """The power of a symmetric positive semidefinite matrix; negative eigenvalues count as zero.
+    """The power of a symmetric positive semidefinite matrix, shape (d, d).
+
+    Eigenvalues within rounding of zero count as zero: a small power would make them large.
 
     Raises:
-        ValueError: If the power is not a finite number > 0.
+        ValueError: If the power is not a finite number > 0, or the matrix is not square, not
+            finite, or has an eigenvalue that is negative beyond rounding.
     """
     positive("power", power)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, must be (d, d)")
+    if not torch.isfinite(matrix).all():
+        raise ValueError("matrix holds NaN or infinite entries, must be finite")
     if power == 1:
         return matrix
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    root: Tensor = (vectors * values.clamp_min(0) ** power) @ vectors.T
+    rounding = 4 * len(values) * torch.finfo(values.dtype).eps * values.abs().max()
+    if values[0] < -16 * rounding:
+        raise ValueError(f"matrix has the eigenvalue {values[0]:.3g}, must be at least 0")
+    kept = torch.where(values > rounding, values, 0)
+    root: Tensor = (vectors * kept**power) @ vectors.T
     return root
 
 

@@ -19,7 +19,7 @@ import sympy
 from numpy.typing import ArrayLike
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer
 from ._matrix_words import matrices, reduced, trace
 from .correlations import RealArray, finite_array
@@ -168,11 +168,6 @@ def _orthonormal(rows: int, columns: int, rng: np.random.Generator | None) -> Re
 _LEAST, _LARGEST = sympy.symbols("m M", positive=True)
 W, K, P, U, Y, C, H = matrices("W K P U Y C H")
 _T = sympy.transpose
-
-
-def first_nonzero(*residuals: sympy.Expr) -> sympy.Expr:
-    """Return the first residual that is not the number 0, or 0."""
-    return next((r for r in residuals if r != 0), sympy.Integer(0))
 
 
 def _cyclic_residual() -> sympy.Expr:

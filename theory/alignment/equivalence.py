@@ -14,10 +14,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import positive
 from ._matrix_words import matrices, reduced, trace
-from .bound import first_nonzero
 from .centring import agop_from_ptk
 from .correlations import RealArray, finite_array
 

@@ -18,10 +18,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer, positive
 from ._matrix_words import matrices, reduced
-from .bound import first_nonzero
 from .correlations import RealArray, finite_array
 
 DIMENSION = sympy.Symbol("d", integer=True, positive=True)

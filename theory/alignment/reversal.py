@@ -23,9 +23,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer, positive
-from .bound import BOUND, CONDITION_NUMBER, first_nonzero
+from .bound import BOUND, CONDITION_NUMBER
 from .correlations import RealArray, finite_array
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sympy
 
+from ..derivation import first_nonzero
+
 
 def reduce_exponentials(expression: sympy.Expr) -> sympy.Expr:
     """Bring a rational expression in exponentials to a normal form that is 0 iff it vanishes.
@@ -25,17 +27,6 @@ def reduce_exponentials(expression: sympy.Expr) -> sympy.Expr:
         lambda e: sympy.expand_power_exp(sympy.exp(e.exp.expand())),
     )
     return sympy.cancel(sympy.together(in_products))
-
-
-def first_nonzero(*residuals: sympy.Expr) -> sympy.Expr:
-    """Return the first residual that is not 0, or 0 if all of them are.
-
-    Args:
-        residuals: Expressions already simplified as far as they go.
-
-    Source: this project.
-    """
-    return next((r for r in residuals if r != 0), sympy.Integer(0))
 
 
 def geometric_sum_residual() -> sympy.Expr:

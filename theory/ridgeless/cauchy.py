@@ -11,10 +11,9 @@ from functools import partial
 import sympy
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer
 from ._algebra import (
-    first_nonzero,
     geometric_sum_residual,
     half_line_residual,
     reduce_exponentials,

@@ -20,10 +20,10 @@ import sympy
 from flint import acb, arb, ctx
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer, positive
 from . import laplace
-from ._algebra import first_nonzero, geometric_sum_residual, reduce_exponentials
+from ._algebra import geometric_sum_residual, reduce_exponentials
 
 BANDWIDTH = laplace.BANDWIDTH
 RATE = laplace.RATE

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sympy
 
-from ..derivation import Derivation, Step
-from ._algebra import first_nonzero
+from ..derivation import Derivation, Step, first_nonzero
 from .kernels import RADIUS, Cauchy, Gaussian, Kernel, Matern, RadialKernel
 
 _T, _B, _Z = sympy.symbols("t b z", positive=True)

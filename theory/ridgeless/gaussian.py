@@ -21,7 +21,7 @@ import sympy
 from flint import acb, arb, ctx, fmpq
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..theta import (
     ComplementaryQuarterPeriod,
     EllipticDeficit,
@@ -29,7 +29,6 @@ from ..theta import (
     EllipticModulus,
     QuarterPeriod,
 )
-from ._algebra import first_nonzero
 
 BANDWIDTH = sympy.Symbol("c", positive=True)
 MODULUS = sympy.Symbol("k", positive=True)

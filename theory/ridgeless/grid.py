@@ -16,8 +16,7 @@ from itertools import product
 
 import sympy
 
-from ..derivation import Derivation, Step
-from ._algebra import first_nonzero
+from ..derivation import Derivation, Step, first_nonzero
 
 Frequency = tuple[int, ...]
 Coefficients = Mapping[Frequency, sympy.Expr]

@@ -14,9 +14,8 @@ from functools import partial
 import sympy
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ._algebra import (
-    first_nonzero,
     geometric_sum_residual,
     half_line_residual,
     reduce_exponentials,

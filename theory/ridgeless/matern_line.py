@@ -23,9 +23,9 @@ import sympy
 from sympy.polys.rings import PolyElement, PolyRing
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from . import laplace
-from ._algebra import first_nonzero, half_line_residual, reduce_exponentials
+from ._algebra import half_line_residual, reduce_exponentials
 from .kernels import RADIUS, Matern
 from .laplace import BANDWIDTH, RATE
 

@@ -13,9 +13,8 @@ from itertools import product
 import sympy
 
 from ..closed_form import ClosedForm
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer
-from ._algebra import first_nonzero
 
 ESTIMATION_SYMBOL = sympy.Symbol("V_1", positive=True)
 WEIGHT_SYMBOL = sympy.Symbol("r_0", positive=True)

@@ -17,7 +17,7 @@ from theory.derivation import Derivation
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from ..ridgeless.common import formula, joined
+from ..shared import formula, joined
 from . import bounds_matrices as exact
 from .bounds_agreement import COUNTEREXAMPLE, EQUIVALENCE
 from .bounds_networks import attained_by_data, flows, rational_networks

@@ -23,7 +23,7 @@ from theory.derivation import Derivation
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from ..ridgeless.common import formula, joined
+from ..shared import formula, joined
 from . import bounds_matrices as exact
 
 # ── equivalence ──────────────────────────────────────────────────────────────────────────────────

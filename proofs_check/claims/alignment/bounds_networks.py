@@ -23,7 +23,7 @@ from theory.alignment.reversal import (
 
 from ...claim import Formulas, Setting
 from ...legs import Case
-from ..ridgeless.common import formula
+from ..shared import formula
 from . import bounds_matrices as exact
 
 # Degree p, κ = (σ_1/σ_2)^{2(p-1)}, label ratio, samples per block: all norms are rational.

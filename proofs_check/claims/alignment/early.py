@@ -18,6 +18,7 @@ from theory.alignment.expansion import EarlyTime, early_time
 from ...claim import Budget, Claim, Formulas, Hypothesis, Mutant, Setting
 from ...legs import Case as Point
 from ...legs import derivation_leg, digits_leg
+from ..shared import formula
 from .early_networks import (
     RATIONAL,
     SMOOTH_AND_KINKED,
@@ -35,11 +36,6 @@ LAYER = Hypothesis("a linear layer z = Wh + b through which h enters once per sa
 TWO_LAYERS = Hypothesis("f(x) = a φ(Wx), loss Σ ½(f − y)² or Σ log(1 + e^{−yf}), gradient flow")
 SMOOTH = Hypothesis("φ twice differentiable at the pre-activations of t = 0")
 MOVING = Hypothesis("Ẇ ≠ 0 at t = 0")
-
-
-def formula(formulas: Formulas, name: str) -> Any:
-    """The claimed object of that name, or its mutant."""
-    return formulas[name]
 
 
 def entries(point: str, claimed: Any, reference: Any) -> Iterator[Point]:

@@ -35,9 +35,7 @@ from theory.derivation import Derivation
 from ...claim import Budget, Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
 from ...statistics import compare_samples
-
-BETA = 1e-3
-"""The false-pass rate at which simulated legs state the smallest discrepancy they would find."""
+from ..shared import BETA
 
 LAWS = ("rademacher", "gaussian", "constant")
 WORDS = (*theory.WORDS, "ASA", "SA")

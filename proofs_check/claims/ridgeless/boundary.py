@@ -29,7 +29,8 @@ from theory.ridgeless.threshold import exact_ball
 
 from ...claim import Budget, Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...legs import Case, ball, derivation_leg, digits_leg
-from .common import ON_THE_GRID, POSITIVE_SPECTRUM, WHITE_NOISE, formula
+from ..shared import formula
+from .common import ON_THE_GRID, POSITIVE_SPECTRUM, WHITE_NOISE
 
 # ── splines ──────────────────────────────────────────────────────────────────────────────────────
 

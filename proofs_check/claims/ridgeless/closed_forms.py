@@ -27,16 +27,8 @@ from theory.ridgeless import (
 
 from ...claim import Claim, Evidence, Formulas, Kind, Leg, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from .common import (
-    BANDWIDTH,
-    DENSITIES,
-    ON_THE_GRID,
-    WHITE_NOISE,
-    formula,
-    joined,
-    monte_carlo_leg,
-    weights_at_zero,
-)
+from ..shared import formula, joined
+from .common import BANDWIDTH, DENSITIES, ON_THE_GRID, WHITE_NOISE, monte_carlo_leg, weights_at_zero
 
 DIGITS = 25
 POINTS = ("0.3", "0.75", "1.7")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -11,11 +10,11 @@ import mpmath
 
 from numerics.monte_carlo import Estimate
 from numerics.ridgeless import Profile, monte_carlo_risk
-from theory.derivation import Derivation
 from theory.ridgeless.kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, Product
 
 from ...claim import Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...statistics import compare_mean
+from ..shared import BETA, formula
 
 ON_THE_GRID = Hypothesis("n ≥ 2 points per axis at j/n on the torus", lambda n: n >= 2)
 POSITIVE_SPECTRUM = Hypothesis("φ̂ ≥ 0, summable, and S_l > 0 in every alias class")
@@ -32,21 +31,6 @@ PAIRS: tuple[tuple[Kernel, Profile], ...] = (
     (Cauchy(2), Profile("cauchy", 2)),
     (Product(Laplace(), 2), Profile("laplace", 2, product=True)),
 )
-
-# The false-pass rate at which simulated legs state the smallest discrepancy they would find.
-BETA = 1e-3
-
-
-def formula(formulas: Formulas, name: str) -> Any:
-    """The claimed object of that name, or its mutant."""
-    return formulas[name]
-
-
-def joined(goal: str, *derivations: Derivation) -> Derivation:
-    """One derivation with the steps of several."""
-    steps = tuple(itertools.chain.from_iterable(d.steps for d in derivations))
-    cites = tuple(dict.fromkeys(itertools.chain.from_iterable(d.cites for d in derivations)))
-    return Derivation(goal, steps, cites)
 
 
 def weights_at_zero(density: Callable[[Any, Any], Any], c: str, dps: int) -> tuple[Any, Any]:

@@ -15,7 +15,8 @@ from theory.ridgeless import design, gaussian
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...legs import Case, derivation_leg, digits_leg
 from ...statistics import EProcess
-from .common import BANDWIDTH, WHITE_NOISE, formula
+from ..shared import formula
+from .common import BANDWIDTH, WHITE_NOISE
 
 IID = Hypothesis("n independent uniform points on the circle")
 

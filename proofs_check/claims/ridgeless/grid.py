@@ -30,15 +30,8 @@ from theory.ridgeless.limit import LimitRisk, limit_risk
 
 from ...claim import Claim, Formulas, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from .common import (
-    ON_THE_GRID,
-    PAIRS,
-    POSITIVE_SPECTRUM,
-    WHITE_NOISE,
-    formula,
-    joined,
-    monte_carlo_leg,
-)
+from ..shared import formula, joined
+from .common import ON_THE_GRID, PAIRS, POSITIVE_SPECTRUM, WHITE_NOISE, monte_carlo_leg
 
 
 def target(dimension: int) -> dict[int | tuple[int, ...], complex]:

@@ -22,7 +22,8 @@ from theory.ridgeless.kernels import Cauchy, Gaussian, Kernel, Laplace, Matern, 
 
 from ...claim import Budget, Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case, ball, derivation_leg, digits_leg
-from .common import DENSITIES, POSITIVE_SPECTRUM, WHITE_NOISE, formula, joined
+from ..shared import formula, joined
+from .common import DENSITIES, POSITIVE_SPECTRUM, WHITE_NOISE
 
 # ── monotone in the bandwidth ────────────────────────────────────────────────────────────────────
 
