@@ -1,0 +1,1 @@
+"""Figures of the slice `rfm`: features learned through the average gradient outer product."""

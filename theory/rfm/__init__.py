@@ -1,0 +1,1 @@
+"""AGOP and recursive feature machines in closed form (papers E, L, G and this project)."""
