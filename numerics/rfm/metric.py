@@ -1,0 +1,77 @@
+"""The metric M of a recursive feature machine, and the distances it makes.
+
+M is None (the identity), a vector (d,) (diagonal) or a symmetric (d, d).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..alignment.correlations import matrix_power_psd
+
+PAIRS = 2**21
+"""Coordinates of close pairs that are gathered at a time."""
+
+
+def apply_metric(X: Tensor, M: Tensor | None) -> Tensor:
+    """XM along the last axis, M symmetric."""
+    if M is None:
+        return X
+    return X * M if M.ndim == 1 else X @ M
+
+
+def metric_root(M: Tensor | None) -> Tensor | None:
+    """M^½: of a diagonal entry by entry, of a full matrix the symmetric root."""
+    if M is None:
+        return None
+    return M.sqrt() if M.ndim == 1 else matrix_power_psd(M, 0.5)
+
+
+def squared_distances(
+    X: Tensor, Z: Tensor, M: Tensor | None = None, index: Tensor | None = None
+) -> Tensor:
+    """(x − z)ᵀM(x − z), shape (n, m), by one matrix product.
+
+    ‖x‖² + ‖z‖² − 2xᵀz cancels for close points; these few pairs are computed again from x − z.
+
+    Args:
+        X: Shape (n, d).
+        Z: Shape (m, d).
+        M: The metric.
+        index: For each row of X the row of Z at distance exactly 0, or −1.
+    """
+    XM = apply_metric(X, M)
+    ZM = XM if Z is X else apply_metric(Z, M)
+    rows, columns = (XM * X).sum(dim=1), (ZM * Z).sum(dim=1)
+    squares = torch.addmm(columns[None, :], XM, Z.T, alpha=-2).add_(rows[:, None])
+    return mend_close_(squares, X, Z, M, index, rows.max() + columns.max())
+
+
+def mend_close_(
+    squares: Tensor,
+    X: Tensor,
+    Z: Tensor,
+    M: Tensor | None,
+    index: Tensor | None,
+    scale: Tensor,
+) -> Tensor:
+    """Replace squared distances that have lost half of their digits, by those from x − z."""
+    threshold = scale * math.sqrt(torch.finfo(squares.dtype).eps)
+    zero_at(squares, index, torch.inf)
+    if squares.numel() and squares.min() < threshold:
+        for pairs in torch.split(torch.nonzero(squares < threshold), PAIRS // X.shape[1] + 1):
+            i, j = pairs.unbind(1)
+            u = X[i] - Z[j]
+            squares[i, j] = (apply_metric(u, M) * u).sum(dim=1).clamp_(min=0)
+    return zero_at(squares, index)
+
+
+def zero_at(matrix: Tensor, index: Tensor | None, value: float = 0.0) -> Tensor:
+    """Put 0 (or another value) where `index` says, for each row, that the pair is one point."""
+    if index is not None:
+        known = torch.nonzero(index >= 0)[:, 0]
+        matrix[known, index[known]] = value
+    return matrix
