@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..closed_form.arguments import exact
 from . import _kernel_arrays, _kernel_balls
+from .correlations import real_entries
 
 if TYPE_CHECKING:
     from ..derivation import Derivation
@@ -251,7 +252,7 @@ def check_rows(name: str, value: ArrayLike) -> Floats:
     Raises:
         ValueError: If the shape is another, or an entry is NaN or infinite.
     """
-    rows = np.asarray(value, dtype=np.float64)
+    rows = real_entries(name, value)
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(f"{name} has shape {rows.shape}, must be (n, d) with n, d >= 1")
     if not np.isfinite(rows).all():
@@ -272,7 +273,7 @@ def check_variance(value: Any) -> float:
 
 
 def _floats(value: Any) -> Floats:
-    array = np.asarray(value, dtype=np.float64)
+    array = real_entries("an argument", value)
     if not np.isfinite(array).all():
         raise ValueError("an argument holds NaN or infinite entries, must be finite")
     return array

@@ -22,6 +22,7 @@ from sympy import transpose
 from ..derivation import Derivation, Step
 from ..validation import integer
 from ._matrix_words import gram, matrices, reduced, symmetrised, trace
+from .correlations import real_entries
 
 Matrix = NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def chain(name: str, weights: Sequence[ArrayLike]) -> tuple[Matrix, ...]:
     Raises:
         ValueError: If there are none, one is not a finite matrix, or shapes do not chain.
     """
-    arrays = tuple(np.asarray(w, dtype=np.float64) for w in weights)
+    arrays = tuple(real_entries(f"{name}: layer {j}", w) for j, w in enumerate(weights, 1))
     if not arrays:
         raise ValueError(f"{name} is empty; at least one matrix is needed")
     for place, array in enumerate(arrays, 1):
@@ -133,7 +134,7 @@ def _sizes(widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def _singular_values(values: ArrayLike, most: int) -> Matrix:
-    sigma = np.asarray(values, dtype=np.float64)
+    sigma = real_entries("singular_values", values)
     if sigma.ndim != 1 or not 1 <= sigma.size <= most:
         raise ValueError(
             f"singular_values has shape {sigma.shape}, must be (r,) with 1 <= r <= {most}, "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,7 @@ def alignment_bound(condition_number: float) -> float:
         condition_number: κ >= 1 of K compressed to the range of W, or inf.
 
     Raises:
+        TypeError: If it is not a real number.
         ValueError: If it is less than 1 or NaN.
 
     Source: this project.
@@ -116,7 +118,7 @@ def extremal_pair(
         W, shape (k, d), and K, shape (k, k).
 
     Raises:
-        TypeError: If counts, width or dimension are not integers.
+        TypeError: If κ is not a real number, or counts, width or dimension are not integers.
         ValueError: If κ is less than 1 or not finite, or a size is too small.
 
     Source: this project.
@@ -133,6 +135,8 @@ def extremal_pair(
 
 
 def _condition_number(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"condition_number = {value!r} must be a number >= 1, or inf")
     if math.isnan(value) or value < 1:
         raise ValueError(f"condition_number = {value!r} must be a number >= 1, or inf")
     return float(value)

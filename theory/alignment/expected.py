@@ -148,9 +148,9 @@ def expected_moments(
         samples: n.
 
     Raises:
-        TypeError: If width or samples is not an integer.
-        ValueError: If a matrix is not symmetric, finite and of the common size, or the moments
-            are those of no law.
+        TypeError: If width or samples is not an integer, or variance or an entry no real number.
+        ValueError: If a matrix is not symmetric, finite and of the common size, the moments are
+            those of no law, or the variance is not positive and finite.
 
     Source: this project.
     """

@@ -23,6 +23,7 @@ from sympy import transpose
 from ..derivation import Derivation, Step
 from ..validation import positive
 from ._matrix_words import gram, matrices, reduced, symmetrised, trace
+from .correlations import real_entries
 
 Matrix = NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def fact_defect(
 
 
 def _finite(name: str, value: ArrayLike) -> Matrix:
-    array = np.asarray(value, dtype=np.float64)
+    array = real_entries(name, value)
     if array.ndim != 2 or not array.size:
         raise ValueError(f"{name} has shape {array.shape}, must be a matrix, not empty")
     if not np.isfinite(array).all():

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..derivation import Derivation, Step
 from .activation_kernels import Floats, activation_kernel, check_rows
+from .correlations import real_entries
 
 CITES = (
     "strong law of large numbers: 𝒦/k → E[a²] κ almost surely if E a² and E φ'(u)² are finite",
@@ -67,7 +68,8 @@ def infinite_width_alignment(
     >>> infinite_width_alignment([[1.0, 0.0], [0.0, 1.0]], [1.0, 2.0], "linear")
     1.0
     """
-    rows, r = check_rows("X", X), check_residuals(residuals, len(np.asarray(X)))
+    rows = check_rows("X", X)
+    r = check_residuals(residuals, len(rows))
     kernel = activation_kernel(activation).matrix(rows, weight_variance)
     traces = correlation_traces(_unit_scale(rows), _unit_scale(r), _unit_scale(kernel))
     if traces.nfm == 0 or traces.agop == 0:
@@ -98,7 +100,7 @@ def check_residuals(residuals: ArrayLike, samples: int) -> Floats:
     Raises:
         ValueError: If the shape is another, or an entry is NaN or infinite.
     """
-    r = np.asarray(residuals, dtype=np.float64)
+    r = real_entries("residuals", residuals)
     if r.shape != (samples,):
         raise ValueError(f"residuals has shape {r.shape}, must be ({samples},), one per row of X")
     if not np.isfinite(r).all():

@@ -23,6 +23,7 @@ from ..closed_form import ClosedForm
 from ..derivation import Derivation, Step
 from ..validation import integer, nonnegative
 from ._matrix_words import gram, matrices, reduced, trace
+from .correlations import real_entries
 
 Matrix = NDArray[np.float64]
 Number = int | float | Fraction | str
@@ -169,7 +170,7 @@ def linear_modes(X: ArrayLike, Y: ArrayLike, start: float, weight_decay: float =
 
 
 def _data(X: ArrayLike, Y: ArrayLike) -> tuple[Matrix, Matrix]:
-    x, y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    x, y = real_entries("X", X), real_entries("Y", Y)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         raise ValueError(f"X has shape {x.shape} and Y {y.shape}, must be (n, d) and (n, o)")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):

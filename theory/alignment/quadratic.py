@@ -15,6 +15,7 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from ..derivation import Derivation, Step
+from .correlations import real_entries
 from .wick import symmetric_letters
 
 FloatArray = NDArray[np.float64]
@@ -101,7 +102,7 @@ def input_matrices(X: ArrayLike, residuals: ArrayLike) -> tuple[FloatArray, Floa
 
 
 def _array(name: str, value: ArrayLike, axes: int) -> FloatArray:
-    found = np.asarray(value, dtype=np.float64)
+    found = real_entries(name, value)
     if found.ndim != axes or not found.size:
         raise ValueError(f"{name} has the shape {found.shape}; {axes} axes of length >= 1 allowed")
     if not np.isfinite(found).all():

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,6 +104,8 @@ def reversed_alignment(
         8.0
     """
     kappa = positive("condition_number", condition_number)
+    if isinstance(label_ratio, bool) or not isinstance(label_ratio, Real):
+        raise TypeError(f"label_ratio = {label_ratio!r} must be a finite number, not 0")
     y = positive("the size of label_ratio", abs(label_ratio))
     p, nu = _degree(activation), _count_ratio(counts)
     log_u = math.log(nu) + 4 * math.log(y) - 2 * p / (p - 1) * math.log(kappa)

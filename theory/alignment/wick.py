@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..validation import integer
+from ..validation import integer, positive
 
 BLOCK = "M"
 MOST_BLOCKS = 6
@@ -122,14 +122,16 @@ class Expectation:
             variance: tau^2, the variance of an entry of w_i.
 
         Raises:
-            TypeError: If the width is not an integer.
+            TypeError: If the width is not an integer, or the variance or an entry no real number.
             ValueError: If a letter is missing, not square, not symmetric, not finite or of another
-                size, the width is less than 1 or there are too few moments.
+                size, the width is less than 1, there are too few moments, one is not finite, or
+                the variance is not positive and finite.
         """
         k = integer("width", width, 1)
         given = tuple(moments)
         if len(given) < self.blocks:
             raise ValueError(f"moments has {len(given)} entries; {self.blocks} blocks need as many")
+        _check_finite("moments", given)
         rows = {
             loops: self.rows(loops, k, lambda order: given[order - 1])
             for loops in {term.loops for term in self.terms}
@@ -142,12 +144,15 @@ class Expectation:
         """As `value`, given the weights c_1 ... c_k: row loops carry sum_i c_i^j.
 
         Raises:
+            TypeError: If the variance or an entry is no real number.
             ValueError: If a letter is missing, not square, not symmetric, not finite or of another
-                size, or there are no weights.
+                size, there are no weights, one is not finite, or the variance is not positive and
+                finite.
         """
         c = list(weights)
         if not c:
             raise ValueError("weights is empty; at least one row is needed")
+        _check_finite("weights", c)
         rows = {
             term.loops: prod(sum(x**order for x in c) for order in term.loops)
             for term in self.terms
@@ -157,6 +162,7 @@ class Expectation:
     def _sum(
         self, letters: Mapping[str, Any], rows: Mapping[Loops, Any], variance: Number
     ) -> Number:
+        positive("variance", variance)
         words = {word for term in self.terms for word in term.traces}
         traces = word_traces(words, letters)
         total: Number = sum(
@@ -384,6 +390,8 @@ def symmetric_letters(letters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _matrix(name: str, value: Any) -> Any:
     matrix = np.asarray(value)
+    if matrix.dtype.kind not in "iufO":
+        raise TypeError(f"{name} has dtype {matrix.dtype}; its entries must be real numbers")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"{name} has the shape {matrix.shape}; (d, d) with d >= 1 is allowed")
     if matrix.dtype.kind in "iu":
@@ -396,6 +404,13 @@ def _matrix(name: str, value: Any) -> Any:
     if gap > (0 if matrix.dtype == object else 1e-10 * np.abs(matrix).max()):
         raise ValueError(f"{name} differs from its transpose by {gap}; it must be symmetric")
     return matrix
+
+
+def _check_finite(name: str, numbers: Sequence[Number]) -> None:
+    """Refuse NaN, infinities and complex numbers, whatever the type of the others."""
+    for number in numbers:
+        if isinstance(number, complex) or number - number != 0:
+            raise ValueError(f"{name} holds {number!r}; finite real numbers are allowed")
 
 
 def _is_finite(matrix: Any) -> bool:
