@@ -87,11 +87,12 @@ def eigenvalues(matrix: Any) -> list[Any]:
     """Eigenvalues of a symmetric flint matrix to 50 digits; what rounding made negative is 0."""
     mp = mp_context()
     rows = matrix.tolist()
-    entries = mp.matrix([[_mpf(mp, x) for x in row] for row in rows])
+    entries = mp.matrix([[in_digits(mp, x) for x in row] for row in rows])
     return [max(value, mp.mpf(0)) for value in mp.eigsy(entries, eigvals_only=True)]
 
 
-def _mpf(mp: Any, entry: Any) -> Any:
+def in_digits(mp: Any, entry: Any) -> Any:
+    """An entry of a flint matrix, the midpoint if it is a ball, in the digits of a context."""
     if isinstance(entry, fmpq):
         return mp.mpf(int(entry.p)) / int(entry.q)
     sign_mantissa, exponent = entry.mid().man_exp()

@@ -173,7 +173,7 @@ def _relaxation(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         delay = float(formula.subs(fact.WEIGHT_DECAY, lam))
         for layer, (nfm, (_, g, h)) in enumerate(zip(stacks, records, strict=True), 1):
             rate = (nfm[0] - 8 * nfm[1] + 8 * nfm[3] - nfm[4]) / (12 * SPACING)
-            F = fact.fact_matrix(g, h, lam)
+            F = -np.einsum("ia,ib->ab", g, h) / (len(h) * lam)
             mask = np.random.default_rng(layer).uniform(0.5, 1.5, rate.shape)
             truth = float(np.sum(mask * ((F + F.T) / 2 - nfm[2])))
             yield f"λ = {lam}, layer {layer}", delay * float(np.sum(mask * rate)), truth

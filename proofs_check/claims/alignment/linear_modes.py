@@ -17,7 +17,7 @@ from theory.alignment import modes
 
 from ...claim import Claim, Formulas, Hypothesis, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from .linear_common import DIGITS, diagonal, frame, gram, mp_context, product, trace
+from .linear_common import DIGITS, diagonal, frame, gram, in_digits, mp_context, product, trace
 from .linear_flow import PRECISION, Problem, flow
 
 WHITENED = Hypothesis("XᵀX = n I")
@@ -119,8 +119,8 @@ def _correlations(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     mp = mp_context()
     for time in TIMES:
         u, cosine = _strengths(time, DECAYS[1])
-        roots = [mp.mpf(_mode(modes.STRENGTH, i, time, DECAYS[1])) for i in range(len(u))]
-        sums = [sympy.Float(str(mp.fsum(x**m for x in roots)), DIGITS + 25) for m in (2, 3, 4)]
+        shown = [in_digits(mp, strength) for strength in u]
+        sums = [sympy.Float(str(mp.fsum(x**m for x in shown)), DIGITS + 25) for m in (2, 3, 4)]
         claimed = formula.subs(dict(zip(modes.POWER_SUMS, sums, strict=True)))
         yield f"t = {time}", mp.mpf(claimed.evalf(DIGITS + 20)), cosine
 
@@ -201,7 +201,8 @@ MODES_CLAIM = Claim(
     id="alignment.modes",
     title="two-layer linear network on whitened inputs: logistic modes",
     statement=(
-        r"u_i(t) = \frac{m_i}{1 + (m_i/u_0 - 1)e^{-2nm_it}},\ m_i = s_i - \lambda/n;\quad "
+        r"u_i(t) = \frac{m_i}{1 + (m_i/u_i(0) - 1)e^{-2nm_it}},\ m_i = s_i - \lambda/n\ne0;\quad "
+        r"u_i(t) = \frac{u_i(0)}{1 + 2nu_i(0)t},\ m_i = 0;\quad "
         r"\mathrm{NFM} = \sum u_iv_iv_i^\top,\ \mathrm{AGOP} = \sum u_i^2v_iv_i^\top,\ "
         r"\rho = \frac{\sum u_i^3}{\sqrt{\sum u_i^2\sum u_i^4}};\quad \text{readout frozen: }"
         r"\tfrac{ncs}{nc+\lambda}(1 - e^{-(nc+\lambda)t})"
