@@ -147,6 +147,11 @@ def derive_early_time(
     V = velocity
     JV = words.J * V
     steps = (
+        Step(
+            "Any layer z = Wh of any network: -∂/∂w of ½ Σ_c (f_c - y_c)² is Σ_c (y_c - f_c) k_c h "
+            "with k_c = ∂f_c/∂z.",
+            _any_layer_residual,
+        ),
         Step("k = ∂f/∂z = a φ'(z) for f = F + a φ(z).", partial(_jacobian_residual, jacobian)),
         Step(
             "-∂/∂w of ½ Σ_c (f_c - y_c)² is Σ_c (y_c - f_c) k_c h.",
@@ -157,7 +162,12 @@ def derive_early_time(
             partial(_gradient_residual, jacobian, "logistic"),
         ),
         Step(
-            "Summed over samples and outputs this is the word for Ẇ.",
+            "R holds g_α in block α of row α: of Σ_β R_β,αc h_β the term g_αc h_α is left, for "
+            "any n, and any o, k and d, which only count entries.",
+            _block_residual,
+        ),
+        Step(
+            "Summed over samples and outputs this is the word for Ẇ: n = o = k = d = 2.",
             partial(_velocity_residual, velocity),
         ),
         Step(
@@ -224,6 +234,26 @@ def _losses(
             [b / (1 + sympy.exp(b * a)) for a, b in pairs],
         ),
     }
+
+
+def _any_layer_residual() -> sympy.Expr:
+    """Two outputs, unknown functions of the pre-activation of the unit that w feeds."""
+    F, G = sympy.Function("F"), sympy.Function("G")
+    y = sympy.symbols("y0:2", real=True)
+    u, z = sympy.Symbol("u", real=True), _zeta + _w * _h
+    f = [F(z), G(z)]
+    k = [sympy.diff(function(u), u).subs(u, z) for function in (F, G)]
+    total, pull = _losses(f, y)["mse"]
+    claimed = sum(g * kc * _h for g, kc in zip(pull, k, strict=True))
+    return sympy.expand((-sympy.diff(total, _w) - claimed).doit())
+
+
+def _block_residual() -> sympy.Expr:
+    """Σ_β δ_αβ g_α h_β = g_α h_α for a symbolic α; outside of 1 … n there are only zeros."""
+    alpha, beta = sympy.symbols("alpha beta", integer=True)
+    g, h = sympy.Function("g"), sympy.Function("h")
+    row = sympy.KroneckerDelta(alpha, beta) * g(alpha) * h(beta)
+    return sympy.simplify(sympy.summation(row, (beta, -sympy.oo, sympy.oo)) - g(alpha) * h(alpha))
 
 
 def _velocity_residual(velocity: sympy.Expr) -> sympy.Expr:

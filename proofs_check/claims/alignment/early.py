@@ -20,10 +20,12 @@ from ...legs import Case as Point
 from ...legs import derivation_leg, digits_leg
 from ..shared import formula
 from .early_networks import (
+    INSTANT,
     RATIONAL,
     SMOOTH_AND_KINKED,
     drawn,
     expanded,
+    floor,
     followed,
     rational_network,
 )
@@ -34,8 +36,14 @@ if TYPE_CHECKING:
 
 LAYER = Hypothesis("a linear layer z = Wh + b through which h enters once per sample")
 TWO_LAYERS = Hypothesis("f(x) = a φ(Wx), loss Σ ½(f − y)² or Σ log(1 + e^{−yf}), gradient flow")
-SMOOTH = Hypothesis("φ twice differentiable at the pre-activations of t = 0")
+ANY_LAYER = Hypothesis(
+    "a layer z = Wh of any network f, loss Σ ½(f − y)²; or f = a φ(Wx), also with the loss "
+    "Σ log(1 + e^{−yf}); gradient flow of W, the other parameters at rest or on the flow, too"
+)
+REGULAR = Hypothesis("f twice continuously differentiable in all that moves, near t = 0")
+SMOOTH = Hypothesis("φ twice continuously differentiable near the pre-activations of t = 0")
 MOVING = Hypothesis("Ẇ ≠ 0 at t = 0")
+UNCENTRED = Hypothesis("for the uncentred correlation WᵀW ≠ 0 and WᵀKW ≠ 0 at t = 0")
 
 
 def entries(point: str, claimed: Any, reference: Any) -> Iterator[Point]:
@@ -250,14 +258,56 @@ def _limits(count: int) -> Callable[[Formulas, Setting], Iterator[Point]]:
     return cases
 
 
+@lru_cache(maxsize=1)
+def _deep_layers() -> tuple[tuple[str, Mapping[Any, Any], float], ...]:
+    """What autograd finds of each layer of a deep network, and where its correlation begins.
+
+    All parameters follow the flow, for an instant.
+    """
+    import torch
+
+    from numerics.alignment import mlp
+    from numerics.alignment.early_flow import early_correlations
+
+    rng = torch.Generator().manual_seed(22)
+    X = torch.randn(5, 3, generator=rng, dtype=torch.float64)
+    y = torch.randn(5, 2, generator=rng, dtype=torch.float64)
+    model = mlp([3, 4, 5, 2], "tanh", bias=True, generator=rng)
+    moving = [name for name, _ in model.named_parameters()]
+    residuals = (y - model(X)).detach().numpy()
+    R = np.einsum("ab,ac->abc", np.eye(len(X)), residuals).reshape(len(X), -1)
+    found = []
+    for name in ("0", "2", "4"):
+        layer = _measure(model, X, name)
+        at = {words.X: layer.inputs, words.R: R, words.J: layer.J, words.SAMPLES: float(len(X))}
+        at |= {words.Xt: layer.inputs.T, words.Rt: R.T, words.Jt: layer.J.T}
+        at[words.GRAM] = layer.J @ layer.J.T
+        seen = early_correlations(model, X, y, [INSTANT], layer=name, trained=moving)
+        found.append((f"layer {name}", at, float(seen.centred[0])))
+    return tuple(found)
+
+
+def _any_layer(formulas: Formulas, setting: Setting) -> Iterator[Point]:
+    """The limit by the claimed words, in a network with three layers that all move."""
+    for label, at, measured in _deep_layers():
+        A, B = (
+            np.asarray(words.evaluate(formula(formulas, name), at), dtype=float)
+            for name in ("nfm_leading", "agop_leading")
+        )
+        sums = {words.INNER: A * B, words.SQUARE_A: A * A, words.SQUARE_B: B * B}
+        values = {symbol: float(np.sum(product)) for symbol, product in sums.items()}
+        yield label, formula(formulas, "correlation").subs(values), measured
+
+
 def _slopes(count: int) -> Callable[[Formulas, Setting], Iterator[Point]]:
     def cases(formulas: Formulas, setting: Setting) -> Iterator[Point]:
         for net in drawn(count, _seed(setting)):
             found = net.expand(formula(formulas, "early_time"))
             centred, uncentred = followed(net)[1]
-            yield f"{net}: uncentred slope", found.uncentred_slope, uncentred
-            if not net.stands:
-                yield f"{net}: centred slope", found.centred_slope, centred
+            for which, measured in (("centred", centred), ("uncentred", uncentred)):
+                least = floor(net, measured)
+                claimed = getattr(found, f"{which}_slope")
+                yield f"{net}: {which} slope", claimed + least, measured + least
 
     return cases
 
@@ -355,7 +405,7 @@ EARLY_TIME = Claim(
         r"\rho\big(\dot W^\top\dot W,\dot W^\top K\dot W\big)"
     ),
     source="C",
-    hypotheses=(TWO_LAYERS, MOVING),
+    hypotheses=(ANY_LAYER, REGULAR, MOVING),
     formulas={**{name: words.FORMULAS[name] for name in LEADING}, "early_time": early_time},
     legs=(
         derivation_leg("derivation", derivation.derive_early_time, LEADING, whole=True),
@@ -368,6 +418,12 @@ EARLY_TIME = Claim(
         ),
         digits_leg("gradient flow", _limits(6), ("early_time",), digits=4),
         digits_leg(
+            "layers of a deep network",
+            _any_layer,
+            ("nfm_leading", "agop_leading", "correlation"),
+            digits=4,
+        ),
+        digits_leg(
             "gradient flow, 100 networks",
             _limits(100),
             ("early_time",),
@@ -379,6 +435,7 @@ EARLY_TIME = Claim(
     mutants=LEADING_MUTANTS,
     uses=("alignment.factorisation",),
     notes=(
+        "Ẇ at t = 0 is that of the layer whatever else moves: h and k enter at t = 0 only. "
         "g = −∂loss/∂f. For several outputs 𝒦 is (no × no) with blocks ⟨k_αc, k_βc'⟩ and R is "
         "(n × no) with g_αᵀ in block α of row α; for one output R = diag(residuals). The limit "
         "exists if and only if Ẇ ≠ 0: ẆᵀẆ = XᵀR·JẆ, so that ẆᵀKẆ = (JẆ)ᵀ(JẆ)/n = 0 forces Ẇ = 0."
@@ -395,10 +452,13 @@ EARLY_SERIES = Claim(
         r"G_3 = \tfrac12(\dot W^\top K\ddot W + \ddot W^\top K\dot W) + "
         r"\dot W^\top\dot K\dot W,\quad \rho'(0^+) = \frac{\langle N_3,G_2\rangle + "
         r"\langle N_2,G_3\rangle - \langle N_2,G_2\rangle(\langle N_2,N_3\rangle/\|N_2\|^2 + "
-        r"\langle G_2,G_3\rangle/\|G_2\|^2)}{\|N_2\|\|G_2\|}"
+        r"\langle G_2,G_3\rangle/\|G_2\|^2)}{\|N_2\|\|G_2\|};\quad \text{uncentred: the same with }"
+        r"W^\top W,\ W^\top KW \text{ for } N_2,\ G_2 \text{ and } "
+        r"\dot W^\top W + W^\top\dot W,\ \dot W^\top KW + W^\top K\dot W + W^\top\dot KW "
+        r"\text{ for } N_3,\ G_3"
     ),
     source="C, here",
-    hypotheses=(TWO_LAYERS, SMOOTH, MOVING),
+    hypotheses=(TWO_LAYERS, SMOOTH, MOVING, UNCENTRED),
     formulas={
         **{name: words.FORMULAS[name] for name in derivation.SERIES},
         "early_time": early_time,

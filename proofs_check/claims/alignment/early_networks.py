@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -80,7 +81,8 @@ FOLLOWED = ("relu", "erf", "tanh", "softplus", "gelu", "linear", "quadratic", "c
 INSTANT = 1e-6
 NODES = 5
 SMALLEST_SLOPE = 1e-5
-"""In units of the network's own rate; below it, the slope's digits drown in the integrator's."""
+"""In units of the network's own rate. A measured slope below it is compared with the floor added
+to both sides: no network is left out for being flat, and 0 has digits to agree in."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,11 +101,6 @@ class Drawn:
         sizes = f"n, d, k, o = {len(self.X)}, {self.W.shape[1]}, {len(self.W)}, {len(self.a)}"
         return f"{self.activation}, {self.loss}, {sizes}{', readout trained' * self.trained}"
 
-    @property
-    def stands(self) -> bool:
-        """Whether Ẇ and K have rank one for all times, so that the centred correlation is 1."""
-        return self.activation == "linear" and len(self.a) == 1
-
     def expand(self, function: Callable[..., EarlyTime]) -> EarlyTime:
         """The expansion by early_time or a mutant of it."""
         arguments = self.X, self.y, self.W, self.a, self.activation, self.loss
@@ -118,7 +115,7 @@ def drawn(count: int, seed: int) -> tuple[Drawn, ...]:
     while len(found) < count:
         net = _draw(rng, FOLLOWED[len(found) % len(FOLLOWED)])
         early = net.expand(early_time)
-        if early.kink_time > 20 * _instant(net, early) and _steep(net, early):
+        if early.kink_time > 20 * _instant(net, early):
             found.append(net)
     return tuple(found)
 
@@ -156,9 +153,10 @@ def _instant(net: Drawn, early: EarlyTime) -> float:
     return INSTANT / max(1.0, _rate(net, early))
 
 
-def _steep(net: Drawn, early: EarlyTime) -> bool:
-    slopes = [early.uncentred_slope, *([] if net.stands else [early.centred_slope])]
-    return min(map(abs, slopes)) > SMALLEST_SLOPE * _rate(net, early)
+def floor(net: Drawn, measured: float) -> float:
+    """What is added to both sides when slopes are compared: nothing, unless there is no slope."""
+    least = SMALLEST_SLOPE * _rate(net, net.expand(early_time))
+    return 0.0 if abs(measured) >= least else math.copysign(least, measured)
 
 
 @lru_cache(maxsize=256)
