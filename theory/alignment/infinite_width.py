@@ -20,7 +20,8 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..derivation import Derivation, Step
+from ..derivation import Derivation, Step, first_nonzero
+from ._matrix_words import matrices, reduced
 from .activation_kernels import Floats, activation_kernel, check_rows
 from .correlations import real_entries
 
@@ -117,29 +118,54 @@ def _unit_scale(array: Floats) -> Floats:
 # --- derivation -------------------------------------------------------------------------------
 
 
+_X, _R, _J, _KERNEL = matrices("X R J kappa")
+_SYMMETRIC = {sympy.transpose(_R): _R, sympy.transpose(_KERNEL): _KERNEL}
+
+
+def _sandwich(kernel: sympy.Expr) -> sympy.Expr:
+    return sympy.transpose(_X) * _R * kernel * _R * _X
+
+
 def _flow_residual() -> sympy.Expr:
-    """Two units, two samples, d = 2: ẆᵀẆ and ẆᵀKẆ entry by entry from Ẇ = Σ r_α k_α h_αᵀ."""
-    X = sympy.Matrix(2, 2, sympy.symbols("x_:4"))
-    features = sympy.Matrix(2, 2, sympy.symbols("k_:4"))  # row α is k_α
-    R = sympy.diag(*sympy.symbols("r_:2"))
-    flow = features.T * R * X
-    ptk = features.T * features / 2
-    kernel = features * features.T
-    nfm = flow.T * flow - X.T * R * kernel * R * X
-    agop = flow.T * ptk * flow - X.T * R * kernel**2 * R * X / 2
-    return _largest(nfm.row_join(agop))
+    """ẆᵀẆ and nẆᵀKẆ as words, from Ẇ = JᵀRX with the k_α in the rows of J: every k, n and d."""
+    flow = sympy.transpose(_J) * _R * _X
+    kernel = _J * sympy.transpose(_J)
+    nfm = sympy.transpose(flow) * flow - _sandwich(kernel)
+    agop = sympy.transpose(flow) * sympy.transpose(_J) * _J * flow - _sandwich(kernel * kernel)
+    return first_nonzero(reduced(nfm, _SYMMETRIC), reduced(agop, _SYMMETRIC))
+
+
+def _homogeneous_residual() -> sympy.Expr:
+    """𝒦 = cκ and residuals s r: ẆᵀẆ has the factor s²c, ẆᵀKẆ the factor s²c²/n."""
+    c, s, n = sympy.symbols("c s n", positive=True)
+    scaled = {_R: s * _R, _KERNEL: c * _KERNEL}
+    nfm, agop = _sandwich(_KERNEL), _sandwich(_KERNEL * _KERNEL)
+    return first_nonzero(
+        sympy.expand(nfm.subs(scaled) - s**2 * c * nfm),
+        sympy.expand(agop.subs(scaled) / n - s**2 * c**2 / n * agop),
+    )
 
 
 def _scale_residual() -> sympy.Expr:
-    """ρ does not see c in 𝒦 = cκ, nor the scale of r, nor the 1/n in K."""
-    c, s, n = sympy.symbols("c s n", positive=True)
+    """A cosine does not see positive factors of its two matrices."""
+    a, b = sympy.symbols("a b", positive=True)
+    inner, left, right = sympy.symbols("A·B A·A B·B", positive=True)
+    cosine = a * b * inner / sympy.sqrt(a**2 * left * b**2 * right)
+    return sympy.simplify(cosine - inner / sympy.sqrt(left * right))
+
+
+def _traces_residual() -> sympy.Expr:
+    """The traces that are computed, two samples of one dimension with symbolic entries."""
     X, r, kernel = _generic()
-    base = correlation_traces(X, r, kernel)
-    scaled = correlation_traces(X, s * r, c * kernel)
-    difference = (scaled.cross / n) ** 2 * base.nfm * base.agop - base.cross**2 * scaled.nfm * (
-        scaled.agop / n**2
+    found = correlation_traces(X, r, kernel)
+    weights = sympy.Matrix(X).T * sympy.diag(*r)
+    K = sympy.Matrix(kernel)
+    nfm, agop = (weights * power * weights.T for power in (K, K * K))
+    return first_nonzero(
+        sympy.expand((nfm * agop).trace() - found.cross),
+        sympy.expand((nfm * nfm).trace() - found.nfm),
+        sympy.expand((agop * agop).trace() - found.agop),
     )
-    return sympy.expand(difference)
 
 
 def _generic() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -149,12 +175,6 @@ def _generic() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     return np.array([[x[0]], [x[1]]]), np.array(r), np.array([[a, b], [b, c]])
 
 
-def _largest(matrix: sympy.Matrix) -> sympy.Expr:
-    """The first entry that is not identically 0, or 0."""
-    entries = (sympy.expand(entry) for entry in matrix)
-    return next((entry for entry in entries if entry != 0), sympy.Integer(0))
-
-
 def derive_limit() -> Derivation:
     """Derive that the limiting correlation is that of XᵀRκRX and XᵀRκ²RX.
 
@@ -162,6 +182,8 @@ def derive_limit() -> Derivation:
     """
     steps = (
         Step("ẆᵀẆ = XᵀR𝒦RX and ẆᵀKẆ = XᵀR𝒦²RX/n (alignment.early_time).", _flow_residual),
+        Step("Factors of 𝒦, and the residuals' scale, come out of both.", _homogeneous_residual),
         Step("The factors k E[a²], 1/n and the residuals' scale cancel in ρ.", _scale_residual),
+        Step("What is computed are these traces.", _traces_residual),
     )
     return Derivation("ρ → ρ(XᵀRκRX, XᵀRκ²RX) as k → ∞.", steps, CITES)

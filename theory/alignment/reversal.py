@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from ..derivation import Derivation, Step, first_nonzero
 from ..validation import integer, positive
+from ._matrix_words import matrices, reduced
 from .bound import BOUND, CONDITION_NUMBER
 from .correlations import RealArray, finite_array
 
@@ -209,6 +210,7 @@ def _rotation(rotation: ArrayLike | None, n: int) -> RealArray:
 
 # --- derivation -------------------------------------------------------------------------------
 
+_T = sympy.transpose
 _R, _SIGMA = sympy.symbols("r sigma", positive=True)
 
 
@@ -263,6 +265,20 @@ def _explicit_residual(degree: int) -> sympy.Expr:
         nfm[i, i], agop[i, i] = (x.subs(DEGREE, degree) for x in _diagonals(y, s))
     differences = (speed.T * speed - nfm, speed.T * K * speed - agop)
     return first_nonzero(*(sympy.simplify(x) for matrix in differences for x in matrix))
+
+
+def _rotation_residual() -> sympy.Expr:
+    """Any rotation: X = DQᵀ and W_0 = BQᵀ show the same z, and Ẇ turns by Qᵀ alone."""
+    D, B, Q, J, R = matrices("D B Q J R")
+    rules = {_T(Q) * Q: sympy.Integer(1), Q * _T(Q): sympy.Integer(1)}
+    X, W, straight = D * _T(Q), B * _T(Q), _T(J) * R * D
+    turned = _T(J) * R * X
+    gram, kernel = _T(turned) * turned, _T(turned) * _T(J) * J * turned
+    return first_nonzero(
+        reduced(X * _T(W) - D * _T(B), rules),
+        reduced(_T(Q) * gram * Q - _T(straight) * straight, rules),
+        reduced(_T(Q) * kernel * Q - _T(straight) * _T(J) * J * straight, rules),
+    )
 
 
 def _share_residual(claimed: sympy.Expr) -> sympy.Expr:
@@ -329,6 +345,7 @@ def derive_reversal(
     Source: this project.
     """
     steps = (
+        Step("Q turns ẆᵀẆ and ẆᵀKẆ together and leaves ρ: take Q = 1.", _rotation_residual),
         *_each(
             _off_diagonal_residual,
             "k_α is supported on its own two units, so that Ẇ = Σ r_α k_α x_αᵀ and K are sums "

@@ -251,7 +251,8 @@ INFINITE_WIDTH = Claim(
     ),
     source="C",
     hypotheses=(
-        Hypothesis("rows of W iid N(0, τ² I), readout iid with E a² finite, independent of W"),
+        Hypothesis("rows of W iid N(0, τ² I), readout iid with 0 < E a² < ∞, independent of W"),
+        Hypothesis("no sample is 0 if φ is relu, whose φ'(0) is not defined"),
         Hypothesis("residuals, up to scale, keep XᵀRκRX away from 0"),
         Hypothesis("φ is relu, erf, linear, quadratic, cubic or a Hermite polynomial"),
     ),
