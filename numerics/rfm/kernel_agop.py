@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from ..validation import choice
@@ -70,35 +69,57 @@ def pull_moment(kernel: Kernel, moment: Tensor, M: Tensor | None) -> Tensor:
 def mean_outer_product(blocks: Iterable[Tensor], centring: str, diagonal: bool) -> Tensor:
     """Mean over samples, summed over outputs, of the gradients' outer products.
 
-    Means are removed by first shifting every gradient by the first block's mean, and mending the
-    rest at the end: the sums cancel no digits.
+    Args:
+        blocks: Gradients of some samples each, shape (rows, outputs, d).
+        centring: Which mean is removed.
+        diagonal: Only the squares of each coordinate, shape (d,).
     """
-    total: Tensor | None = None
-    shift: Tensor | None = None
-    samples = 0
+    moments = Moments(centring, diagonal)
     for block in blocks:
-        if shift is None:
-            shift = _mean(block, centring)
-            sums = torch.zeros_like(block[0])
-        moved = block - shift if centring != "none" else block
-        rows = moved.reshape(-1, moved.shape[-1])
-        part = rows.square().sum(dim=0) if diagonal else rows.T @ rows
-        total = part if total is None else total.add_(part)
-        sums += moved.sum(dim=0)
-        samples += len(block)
-    assert total is not None  # the caller has refused empty sets
-    return total.div_(samples) - _square_of_mean(sums / samples, centring, diagonal)
+        moments.add(block)
+    return moments.mean()
 
 
-def _mean(block: Tensor, centring: str) -> Tensor:
-    mean = block.mean(dim=0)
-    return mean.mean(dim=0, keepdim=True) if centring == "joint" else mean
+class Moments:
+    """Sums over gradients, from which their mean outer product comes, centred or not.
 
+    Means are removed by shifting every gradient by the first block's mean, and mending the rest at
+    the end: no digits cancel.
+    """
 
-def _square_of_mean(mean: Tensor, centring: str, diagonal: bool) -> Tensor:
-    """What the shifted mean (outputs, d) adds to the mean outer product."""
-    if centring == "none":
-        return mean.new_zeros(())
-    if centring == "joint":
-        mean = mean.mean(dim=0, keepdim=True).expand_as(mean)
-    return mean.square().sum(dim=0) if diagonal else mean.T @ mean
+    def __init__(self, centring: str, diagonal: bool) -> None:
+        self.centring = choice("centring", centring, CENTRINGS)
+        self.diagonal = diagonal
+        self.samples = 0
+        self.shift: Tensor | None = None
+        self.products: Tensor
+        self.sums: Tensor
+
+    def add(self, block: Tensor) -> None:
+        """Take in the gradients of some samples, shape (rows, outputs, d)."""
+        if self.centring != "none":
+            if self.shift is None:
+                self.shift = block.mean(dim=0)
+            block = block - self.shift
+        rows = block.reshape(-1, block.shape[-1])
+        products = rows.square().sum(dim=0) if self.diagonal else rows.T @ rows
+        sums = block.sum(dim=0)
+        if self.samples:
+            products, sums = self.products.add_(products), self.sums.add_(sums)
+        self.products, self.sums, self.samples = products, sums, self.samples + len(block)
+
+    def mean(self) -> Tensor:
+        """The mean outer product so far, (d, d) or (d,)."""
+        products = self.products / self.samples
+        if self.centring == "none":
+            return products
+        mean = self.sums / self.samples
+        products -= self._outer(mean)
+        if self.centring == "joint":
+            # What each output's own mean has beyond the common one was removed, and belongs.
+            own = mean if self.shift is None else mean + self.shift
+            products += self._outer(own - own.mean(dim=0))
+        return products
+
+    def _outer(self, mean: Tensor) -> Tensor:
+        return mean.square().sum(dim=0) if self.diagonal else mean.T @ mean

@@ -10,8 +10,6 @@ import math
 import torch
 from torch import Tensor
 
-from ..alignment.correlations import matrix_power_psd
-
 PAIRS = 2**21
 """Coordinates of close pairs that are gathered at a time."""
 
@@ -24,10 +22,37 @@ def apply_metric(X: Tensor, M: Tensor | None) -> Tensor:
 
 
 def metric_root(M: Tensor | None) -> Tensor | None:
-    """M^½: of a diagonal entry by entry, of a full matrix the symmetric root."""
-    if M is None:
-        return None
-    return M.sqrt() if M.ndim == 1 else matrix_power_psd(M, 0.5)
+    """M^½: of a diagonal entry by entry, of a full matrix the symmetric root.
+
+    Raises:
+        ValueError: If M has an eigenvalue that is negative beyond rounding.
+    """
+    return None if M is None else metric_power(M, 0.5)
+
+
+def metric_power(M: Tensor, power: float) -> Tensor:
+    """M to a power > 0; eigenvalues that rounding made negative count as zero.
+
+    Raises:
+        ValueError: If M has an eigenvalue that is negative beyond rounding.
+    """
+    if M.ndim == 1:
+        return M.pow(power)
+    values, vectors = torch.linalg.eigh(M)
+    check_spectrum(values)
+    root: Tensor = (vectors * values.clamp(min=0).pow(power)) @ vectors.T
+    return (root + root.T) / 2
+
+
+def check_spectrum(values: Tensor) -> None:
+    """Refuse a metric that is not positive semidefinite.
+
+    Raises:
+        ValueError: If the smallest (first) eigenvalue is negative beyond rounding.
+    """
+    rounding = 64 * len(values) * torch.finfo(values.dtype).eps * values.abs().max()
+    if values[0] < -rounding:
+        raise ValueError(f"M has the eigenvalue {values[0]:.3g}, must be at least 0")
 
 
 def squared_distances(
