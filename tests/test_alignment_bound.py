@@ -350,3 +350,11 @@ def test_counterexamples_that_cannot_be_are_refused(call, message):
 
 def test_its_alignment_does_not_depend_on_the_exponent():
     assert {orthant.counterexample_alignment(9, s) for s in (0.1, 1, 7)} == {1 / 3}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_ptk_that_is_singular_up_to_rounding_is_singular(seed):
+    """K of rank 2 on a range of dimension 3: its least eigenvalue is some ±1e-17, not 0."""
+    rng = np.random.default_rng(seed)
+    factor = rng.standard_normal((4, 2))
+    assert condition_number_on_range(rng.standard_normal((4, 3)), factor @ factor.T) == np.inf

@@ -500,3 +500,14 @@ def test_extrapolation_is_exact_for_polynomials_and_refuses_the_rest():
     assert at_zero(t, 2 - 3 * t + t**3) == pytest.approx((2, -3), rel=1e-12)
     with pytest.raises(ValueError, match="at least 2 distinct times"):
         at_zero([0.1, 0.1], [1.0, 2.0])
+
+
+def test_residuals_that_are_rounding_errors_are_no_residuals():
+    """Fitted targets, computed in another order: the residuals are not all 0, but mean nothing."""
+    net = draw(0, "tanh")
+    units = [[np.tanh(sum(w * x)) for w in net.W] for x in net.X]
+    fitted = np.array([[sum(a * u for a, u in zip(net.a[0], row, strict=True))] for row in units])
+    y = fitted * (1 + np.finfo(float).eps)
+    assert (y != np.tanh(net.X @ net.W.T) @ net.a.T).any()
+    with pytest.raises(ArithmeticError, match="residuals y - f are 0 up to rounding"):
+        net.changed(y=y).expand()

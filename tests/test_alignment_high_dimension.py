@@ -374,3 +374,9 @@ def test_the_figure_marks_the_least_alignments_on_its_lines():
         z = (points.y - line.at(points.x)) / points.error
         assert abs(z.sum()) / math.sqrt(len(z)) < 4.5
     assert [sizes(g, 12) for g in (0.25, 1.0, 4.0)] == [(48, 12), (12, 12), (12, 48)]
+
+
+def test_a_law_given_by_moments_keeps_its_digits_at_tiny_ratios():
+    """Powers of γ as small as 1e-800 cancel between the traces."""
+    found = high_dimensional_alignment(np.array([1e-200, 1e-110]), moments=(0, 1, 0, 2))
+    np.testing.assert_array_equal(found, [1.0, 1.0])

@@ -449,3 +449,15 @@ def test_a_width_that_is_no_integer_is_refused():
 def test_importing_the_moments_loads_no_torch():
     code = "import sys, theory.alignment.expected; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_small_asymmetries_and_moments_of_signed_laws_are_refused():
+    with pytest.raises(ValueError, match="A differs from its transpose by 1e-06"):
+        expected.expected_alignment(2, [[1.0, 1e-6], [0.0, 1.0]], GOOD)
+    # E c^j of c = -1 or 2 with equal chances: those of a law, but not of the law of a square.
+    with pytest.raises(ValueError, match="must be those of a law"):
+        expected.expected_alignment(2, GOOD, GOOD, (0.5, 2.5, 3.5, 8.5))
+
+
+def test_a_negative_cross_moment_is_a_negative_alignment():
+    assert expected.AlignmentMoments(Fraction(-3), Fraction(4), Fraction(9)).alignment == -0.5
