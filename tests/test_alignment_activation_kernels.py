@@ -319,3 +319,11 @@ def test_a_wide_network_is_close(name):
 def test_bad_residuals_and_variances_are_refused(residuals, variance, message):
     with pytest.raises(ValueError, match=message):
         infinite_width_alignment([[1.0, 0.0], [0.5, 1.0]], residuals, "erf", variance)
+
+
+def test_arrays_keep_their_digits_where_the_terms_of_a_polynomial_cancel():
+    """κ = 3σ_uv² + 3(σ_uu - 1)(σ_vv - 1)/2 of hermite3 with terms of ±3/4 and a sum of 3e-9."""
+    uv = 0.5 + 1e-9
+    found = activation_kernel("hermite3")(np.array([2.0]), np.array([uv]), np.array([0.5]))
+    exact = 3 * Fraction(uv) ** 2 - Fraction(3, 4)
+    assert found[0] == pytest.approx(float(exact), rel=1e-14)
