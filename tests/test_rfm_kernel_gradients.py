@@ -89,6 +89,15 @@ def test_a_laplace_machine_has_a_kink_at_its_training_points():
     assert left == pytest.approx(slope - jump, abs=1e-5)
 
 
+def test_a_centre_given_twice_is_one_with_both_coefficients():
+    X, alpha, Z, M = problem(8, 1)
+    twice = np.concatenate([X, X[:1]]), np.concatenate([alpha, [[0.7]]])
+    once = alpha.copy()
+    once[0] += 0.7
+    found = kernel_gradients("laplace", *twice, Z, metric=M)
+    assert found == pytest.approx(kernel_gradients("laplace", X, once, Z, metric=M))
+
+
 @given(name=st.sampled_from(NAMES), c=st.floats(0.1, 10), seed=seeds)
 @few
 def test_scaling_the_metric_is_scaling_the_bandwidth(name, c, seed):

@@ -10,8 +10,9 @@ The layers above may move at the same time: only ∇F in s is then the new one. 
 
 - k ≠ 0; for two layers, f = aᵀφ(Wx + b), k = a ∘ φ'(b): φ'(0) ≠ 0 where b = 0.
 - g ≠ 0. It is Σ_i y_i x_i only if f_0 = 0 (φ(0) = 0, or the output is centred), or if Σ_i x_i = 0.
-- For the AGOP, that s does not vanish on all samples. This is so if φ' > 0, and for all small η;
-  but φ = sin with one unit, x = y = a = 1 and η = π/2 has NFM = π²/4 and AGOP = 0.
+- For the AGOP, that s does not vanish on all samples. This is so for two layers with φ' > 0 and
+  a fixed readout, and for all small η if ∇F is continuous (s → ‖k‖² as η → 0); but φ = sin with
+  one unit, x = y = a = 1 and η = π/2 has NFM = π²/4 and AGOP = 0.
 
 With another loss r_i = −∂ℓ/∂f at f_0; with o outputs both matrices have rank at most o.
 """
@@ -237,4 +238,5 @@ def derive_one_step(
         Step("The NFM is η²‖k‖² ggᵀ.", partial(_nfm_residual, nfm_factor)),
         Step("The AGOP is η² mean(s²) ggᵀ.", partial(_agop_residual, agop_factor)),
     )
-    return Derivation("One step from W = 0: both of rank one along g.", steps)
+    cites = ("continuity of ∇F, for small steps",)
+    return Derivation("One step from W = 0: both of rank one along g.", steps, cites)

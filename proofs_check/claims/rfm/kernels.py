@@ -78,8 +78,8 @@ GRADIENT = Claim(
     hypotheses=(
         Hypothesis("M symmetric positive semidefinite, L > 0, c > 0"),
         Hypothesis(
-            "Laplace: no gradient exists at a training point with α_i ≠ 0; there the "
-            "formula, its own term 0, is the central difference in every direction"
+            "Laplace: where the α of the centres at one place do not cancel, no gradient exists "
+            "there; the formula, with their terms 0, is the central difference in every direction"
         ),
     ),
     formulas={
@@ -119,9 +119,10 @@ GRADIENT = Claim(
     ),
     notes=(
         "At a training point the Laplace machine has the one-sided slopes ∓α_i ‖v‖_M/L along v "
-        "from its own term: 'the self term is 0' is the centre of its superdifferential, no "
-        "gradient. Gaussian and Matérn kernels are differentiable there, with gradient 0. The "
-        "scaling identity holds for every kernel of ρ or τ, and for the gradients, too."
+        "from its own term: 'the self term is 0' is the mean of the two, the centre of the term's "
+        "super- or subdifferential, no gradient. Gaussian and Matérn kernels are differentiable "
+        "there, with gradient 0. The scaling identity holds for every kernel of ρ or τ, and for "
+        "the gradients, too."
     ),
 )
 

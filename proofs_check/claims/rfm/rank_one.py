@@ -192,7 +192,10 @@ ONE_STEP = Claim(
     hypotheses=(
         Hypothesis("one output; loss Σ ½(f − y)²; the layers above may move, too"),
         Hypothesis("k ≠ 0 (two layers, b = 0: φ'(0) ≠ 0) and g ≠ 0"),
-        Hypothesis("the AGOP is not 0: s ≠ 0 at some sample; so if φ' > 0, or if η is small"),
+        Hypothesis(
+            "the AGOP is not 0: s ≠ 0 at some sample; so for two layers with φ' > 0 and a fixed, "
+            "and for any network with continuous ∇F if η is small"
+        ),
     ),
     formulas={
         "residual": one_step.RESIDUAL,
