@@ -324,3 +324,46 @@ def test_targets_never_broadcast():
         cross_entropy(torch.zeros(2, 3), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"classes must be integers from 0 to 2"):
         cross_entropy(torch.zeros(2, 3), torch.tensor([0, 0.5]))
+
+
+def test_models_that_are_not_functions_of_their_parameters_are_refused():
+    model = nn.Sequential(nn.Linear(3, 4), nn.RReLU(), nn.Linear(4, 1)).double()
+    random = torch.get_rng_state()
+    with pytest.raises(ValueError, match="at the same parameters: the model is random"):
+        gradient_flow(model, normal(5, 3), normal(5), [1.0])
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def test_a_model_may_overwrite_its_inputs():
+    inputs, targets = torch.tensor(normal(5, 3)), normal(5, seed=1)
+    before, layer = inputs.clone(), linear(normal(1, 3, seed=2))
+    flow = gradient_flow(nn.Sequential(nn.Tanh(), *layer), inputs, targets, [0.1])
+    overwriting = nn.Sequential(nn.Hardtanh(-1e3, 1e3, inplace=True), *layer)
+    plain = gradient_flow(layer, inputs, targets, [0.1])
+    assert np.array_equal(gradient_flow(overwriting, inputs, targets, [0.1]).moved, plain.moved)
+    assert not np.array_equal(flow.moved, plain.moved)
+    assert torch.equal(inputs, before)
+
+
+def test_inside_inference_mode():
+    model, inputs, targets = mlp([3, 4, 1], generator=0), normal(5, 3), normal(5)
+    expected = gradient_flow(model, inputs, targets, [0.1]).moved
+    with torch.inference_mode():
+        found = gradient_flow(model, torch.tensor(inputs), torch.tensor(targets), [0.1]).moved
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"trained": "0.weight"}, TypeError, "trained = '0.weight' must be a sequence of names"),
+        ({"trained": ["0.weight"] * 2}, ValueError, "must hold each name once"),
+        ({"loss": lambda f, y: 1.0}, TypeError, "loss returned float, must be a real tensor"),
+        ({"loss": lambda f, y: f.sum() + 0j}, TypeError, "loss returned torch.complex128"),
+        ({"targets": ["a"] * 5}, TypeError, "targets have dtype <U1, must be real numbers"),
+    ],
+)
+def test_more_bad_input_is_refused(changes, error, match):
+    arguments = {"inputs": normal(5, 3), "targets": normal(5), "times": [0.1], **changes}
+    with pytest.raises(error, match=match):
+        gradient_flow(mlp([3, 4, 1], generator=0), **arguments)

@@ -558,6 +558,9 @@ def test_inputs_are_refused(measure, inputs, error, match):
         ({"outputs": [2]}, ValueError, r"outputs = \[2\] must be among 0 to 1"),
         ({"outputs": []}, ValueError, r"outputs = \[\] must be among 0 to 1"),
         ({"outputs": [-1]}, ValueError, "outputs = -1 must be an integer >= 0"),
+        ({"outputs": [1, 1]}, ValueError, r"outputs = \[1, 1\] must be among 0 to 1, each once"),
+        ({"outputs": 1}, TypeError, "outputs = 1 must be a sequence of indices"),
+        ({"layers": 0}, TypeError, "layers = 0 must be a sequence of names"),
     ],
 )
 def test_arguments_are_refused(call, error, match):
@@ -592,6 +595,127 @@ def test_a_layer_without_influence():
     with pytest.raises(ValueError, match="the output does not depend on layer 'other'"):
         layer_matrices(Unused(), normal(6, 5))
     assert list(layer_matrices(Unused(), normal(6, 5), ["head"])) == ["head"]
+
+
+class Doubled(nn.Linear):
+    """Its weight is not the derivative of what it returns."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def made_in_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return mlp([5, 4, 2], generator=0)
+
+
+def with_lazy_buffers() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 3), nn.LazyBatchNorm1d(affine=False)).double().eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "match"),
+    [
+        (Doubled(5, 3).double(), ValueError, "layer '' .Doubled. does not return Wh"),
+        (nn.Linear(5, 3, dtype=torch.complex128), TypeError, "layer '' returns torch.complex128"),
+        (made_in_inference_mode(), ValueError, "'0.weight' was made in inference mode"),
+        (nn.Linear(5, 3, device="meta"), ValueError, "'weight' is on the device meta"),
+        (with_lazy_buffers(), ValueError, "buffer '1.running_mean' is not initialised"),
+    ],
+)
+def test_layers_that_cannot_be_measured(model, error, match):
+    complex_inputs = torch.as_tensor(normal(6, 5), dtype=torch.complex128)
+    with pytest.raises(error, match=match):
+        layer_matrices(model, complex_inputs if error is TypeError else normal(6, 5))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("middle", "match"),
+    [
+        (nn.RReLU(), "the forward pass draws random numbers: call"),
+        (
+            nn.Sequential(
+                nn.Unflatten(1, (2, 3)),
+                nn.InstanceNorm1d(2, track_running_stats=True),
+                nn.Flatten(),
+            ),
+            r"changes the buffers \['1.1.running_mean', '1.1.running_var'\]: call",
+        ),
+        (
+            nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
+            "changes the buffers .*_u.*_v.*: call",
+        ),
+    ],
+)
+def test_forward_passes_that_leave_a_trace(measure, middle, match):
+    model = nn.Sequential(nn.Linear(5, 6), middle, nn.Linear(6, 2)).double().train()
+    buffers = copy.deepcopy(dict(model.named_buffers()))
+    random = torch.get_rng_state()
+    with pytest.raises(ValueError, match=match):
+        measure(model, normal(6, 5))
+    assert torch.equal(random, torch.get_rng_state())
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, buffers[name])
+    measure(model.eval(), normal(6, 5))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "match"),
+    [
+        (torch.eye(5).double().to_sparse(), TypeError, "inputs have layout torch.sparse_coo"),
+        (torch.ones(6, 5, device="meta"), ValueError, "inputs are on the device meta"),
+        (np.ma.masked_equal(np.eye(5), 0), ValueError, "inputs have masked entries"),
+        ([[1.0], [2.0, 3.0]], ValueError, "inputs cannot be made an array"),
+        (None, TypeError, "inputs have dtype object, must be real numbers"),
+        (
+            normal(6, 5).numpy() + 1j,
+            TypeError,
+            "inputs have dtype complex128, must be real numbers",
+        ),
+        (normal(6, 4), RuntimeError, r"called on inputs of shape \(2, 4\), dtype torch.float64"),
+        (np.ones((6, 5), int), RuntimeError, r"called on inputs of shape .*, dtype torch.int64"),
+    ],
+)
+def test_inputs_that_are_no_numbers(inputs, error, match):
+    with pytest.raises(error, match=match):
+        layer_matrices(mlp([5, 4, 2], generator=0), inputs)
+
+
+def test_inputs_of_every_make():
+    model, inputs = mlp([5, 4, 2], generator=0), normal(6, 5).numpy()
+    frozen = inputs.copy()
+    frozen.flags.writeable = False
+    with torch.inference_mode():
+        inference = torch.tensor(inputs)
+    expected = layer_matrices(model, torch.tensor(inputs))["0"].ptk
+    made = (
+        frozen,
+        inputs.astype(">f8"),
+        inputs[::-1],
+        inputs.tolist(),
+        list(map(torch.tensor, inputs)),
+    )
+    for each in (*made, inference, inputs.astype(np.longdouble)):
+        torch.testing.assert_close(layer_matrices(model, each)["0"].ptk, expected)
+
+
+def test_a_model_may_overwrite_its_inputs():
+    inputs = normal(6, 5)
+    before, layer = inputs.clone(), mlp([5, 2], generator=0)
+    model = nn.Sequential(nn.ReLU(inplace=True), *layer)
+    found = layer_matrices(model, inputs, agop="gradient")["1"]
+    assert torch.equal(inputs, before)
+    assert torch.equal(found.agop, layer_matrices(layer, inputs.relu(), agop="gradient")["0"].agop)
+    empirical_ntk(model, inputs)
+    assert torch.equal(inputs, before)
+
+
+def test_integers_that_mix():
+    model = Applied(lambda z: z - z.mean(0).detach())
+    model.layer = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3)).double()
+    with pytest.raises(ValueError, match="samples mix: the output of one sample depends"):
+        layer_matrices(model, torch.arange(6))
 
 
 def test_samples_that_mix_without_a_known_layer():

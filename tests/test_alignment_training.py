@@ -182,6 +182,48 @@ def test_wrong_options_of_a_group_are_refused_too():
         SpeedLimitedSGD([])
 
 
+def test_options_are_checked_again_at_every_step():
+    model = network()
+    optimiser = SpeedLimitedSGD(model.parameters(), lr=0.1)
+    backward(model)
+    optimiser.param_groups[0]["lr"] = math.nan
+    before = flat(model)
+    with pytest.raises(ValueError, match="lr = nan must be a finite number >= 0"):
+        optimiser.step()
+    assert torch.equal(flat(model), before)
+
+
+def test_gradients_at_the_ends_of_the_floating_numbers():
+    half = nn.Parameter(torch.zeros(12, dtype=torch.float16))
+    half.grad = torch.full_like(half, 3e4)  # its norm is beyond half precision
+    SpeedLimitedSGD([half], lr=0.1).step()
+    assert half.detach().float().norm().item() == pytest.approx(0.1, rel=1e-2)
+    still = nn.Parameter(torch.ones(3))
+    still.grad = torch.zeros(3)
+    SpeedLimitedSGD([still], lr=0.1, eps=1e-60).step()  # zero in single precision
+    assert torch.equal(still.detach(), torch.ones(3))
+
+
+def test_another_optimisers_state_leaves_our_options_at_their_defaults():
+    model = network()
+    optimiser = SpeedLimitedSGD(model.parameters(), lr=0.1, speed=3.0)
+    optimiser.load_state_dict(torch.optim.SGD(model.parameters(), lr=0.5).state_dict())
+    assert [optimiser.param_groups[0][name] for name in ("lr", "speed")] == [0.5, 3.0]
+    backward(model)
+    optimiser.step()
+
+
+def test_shared_and_parametrised_weights_belong_to_one_layer():
+    shared = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    shared[1].weight = shared[0].weight
+    groups = layer_groups(shared, {"0": 2.0})
+    assert [(g["layer"], len(g["params"])) for g in groups] == [("0", 2), ("1", 1)]
+    SpeedLimitedSGD(groups, lr=0.1)
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
+    (group,) = layer_groups(normed, {"0": 2.0})
+    assert (group["layer"], group["speed"], len(group["params"])) == ("0", 2.0, 3)
+
+
 # Training
 
 
@@ -471,3 +513,73 @@ def test_runs_on_a_chain_share_everything_but_the_optimiser():
 def test_wrong_settings_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def run(model, inputs=None, targets=None, **changes):
+    given = sample()
+    inputs, targets = (
+        given[0] if inputs is None else inputs,
+        given[1] if targets is None else targets,
+    )
+    options = {"lr": 1e-3, "epochs": 2, "batch_size": 10, "generator": seeded(), **changes}
+    return train_sgd(model, inputs, targets, **options)
+
+
+def test_dropout_is_seeded_and_the_global_generator_is_left_alone():
+    def dropping():
+        model = network()
+        return nn.Sequential(*model[:2], nn.Dropout(0.5), *model[2:])
+
+    random = torch.get_rng_state()
+    first = run(dropping()).batch_losses
+    assert torch.equal(random, torch.get_rng_state())
+    torch.rand(3)
+    assert np.array_equal(run(dropping()).batch_losses, first)
+    torch.set_rng_state(random)
+
+
+def test_gradients_switched_off_outside_training():
+    expected = run(network()).batch_losses
+    for off in (torch.no_grad(), torch.inference_mode()):
+        model = network()
+        with off:
+            assert np.array_equal(run(model).batch_losses, expected)
+
+
+def test_optimisers_that_need_the_loss_again_and_networks_without_linear_layers():
+    model = network()
+    searching = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+    losses = run(model, lr=None, batch_size=None, optimizer=searching).batch_losses
+    assert losses[-1] < losses[0]
+    convolutional = nn.Sequential(
+        nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 4), nn.Flatten()
+    ).double()
+    assert len(run(convolutional).batch_losses) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"lr": None, "optimizer": torch.optim.SGD(network(1).parameters())}, ValueError,
+         "optimizer holds no parameter of this model"),
+        ({"record_at": 3}, TypeError, "record_at = 3 must be a sequence of steps"),
+        ({"test": (1,)}, ValueError, "test holds 1 objects, must be inputs and targets"),
+        ({"loss": lambda f, y: None}, TypeError, "loss returned NoneType, must be a real tensor"),
+        ({"loss": lambda f, y: f}, ValueError, r"loss has shape \(10, 1\), must be one number"),
+        ({"targets": ["a"] * 23}, TypeError, "targets have dtype <U1, must be real numbers"),
+    ],
+)  # fmt: skip
+def test_more_wrong_arguments_are_refused_by_name(changes, error, match):
+    with pytest.raises(error, match=match):
+        run(network(), **changes)
+
+
+def test_models_that_cannot_be_trained_or_recorded_are_refused():
+    with pytest.raises(ValueError, match="the loss is not differentiable: it is detached"):
+        run(network().requires_grad_(False))
+    with pytest.raises(ValueError, match="the model has no parameters: Flatten"):
+        run(nn.Flatten())
+    silent = network()
+    nn.init.zeros_(silent[4].weight)
+    with pytest.raises(ValueError, match="layer '0' at step 0, A = AGOP, B = NFM: A is zero"):
+        run(silent, record_at=[0])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ def linear_layers(model: nn.Module, layers: Sequence[str] | None = None) -> dict
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model = {model!r} must be a torch.nn.Module")
-    if isinstance(layers, str):
-        raise TypeError(f"layers = {layers!r} must be a sequence of names, such as [{layers!r}]")
+    if isinstance(layers, str) or not (layers is None or isinstance(layers, Iterable)):
+        raise TypeError(f"layers = {layers!r} must be a sequence of names, such as ['0']")
     every = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
     if not every:
         raise ValueError(f"the model has no linear layers: {type(model).__name__}")
@@ -50,11 +51,18 @@ def check_parameters(model: nn.Module) -> None:
     """Refuse parameters that hold NaN or infinity.
 
     Raises:
-        ValueError: If one does, or is not initialised yet.
+        ValueError: If one does, or is not initialised yet, has no values or is beyond autograd.
     """
+    for name, buffer in model.named_buffers():
+        if nn.parameter.is_lazy(buffer):
+            raise ValueError(f"buffer {name!r} is not initialised: call the model once")
     for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
+        if nn.parameter.is_lazy(parameter):
             raise ValueError(f"parameter {name!r} is not initialised: call the model once")
+        if parameter.is_meta:
+            raise ValueError(f"parameter {name!r} is on the device meta: it has no values")
+        if parameter.is_inference():
+            raise ValueError(f"parameter {name!r} was made in inference mode: make it outside")
         if not torch.isfinite(parameter).all():
             raise ValueError(f"parameter {name!r} holds NaN or infinite entries, must be finite")
 
@@ -98,24 +106,54 @@ def as_inputs(model: nn.Module, inputs: Tensor | ArrayLike) -> Tensor:
         TypeError: If a tensor's dtype is another floating dtype than the model's.
     """
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    batch = inputs.detach() if isinstance(inputs, Tensor) else _from_array(inputs, dtypes)
+    batch = as_tensor("inputs", inputs)
+    if not isinstance(inputs, Tensor) and batch.is_floating_point() and len(dtypes) == 1:
+        batch = batch.to(next(iter(dtypes)))
     if batch.ndim == 0 or batch.shape[0] == 0:
         raise ValueError(f"inputs have shape {tuple(batch.shape)}: there must be at least 1 sample")
-    if not torch.isfinite(batch).all():
+    if not all(torch.isfinite(part).all() for part in torch.split(batch, 1024)):  # little memory
         raise ValueError("inputs hold NaN or infinite entries, must be finite")
     if batch.is_floating_point() and dtypes and batch.dtype not in dtypes:
         raise TypeError(f"inputs have dtype {batch.dtype}, the model has {_listed(dtypes)}")
     return batch
 
 
-def _from_array(inputs: ArrayLike, dtypes: set[torch.dtype]) -> Tensor:
-    batch = torch.as_tensor(inputs)
-    return batch.to(dtypes.pop()) if batch.is_floating_point() and len(dtypes) == 1 else batch
+def as_tensor(name: str, values: Tensor | ArrayLike) -> Tensor:
+    """The values as a dense tensor outside any graph; numbers of a list in double precision.
+
+    Raises:
+        TypeError: If they are not real numbers, or a tensor is sparse or nested.
+        ValueError: If they are ragged, partly masked, or have no values (device meta).
+    """
+    if isinstance(values, Tensor):
+        return _plain(name, values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be made an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} have dtype {array.dtype}, must be real numbers")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} have masked entries, must be complete")
+    dtype = np.dtype(np.float64) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
 
 
-def as_double(values: Tensor | ArrayLike) -> Tensor:
-    """The values as a tensor, floating numbers in double precision."""
-    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values)
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        kind = "nested" if tensor.is_nested else tensor.layout
+        raise TypeError(f"{name} have layout {kind}, must be dense (torch.strided)")
+    if tensor.is_meta:
+        raise ValueError(f"{name} are on the device meta: they have no values")
+    if tensor.is_inference():
+        with torch.inference_mode(False):
+            return tensor.clone()
+    return tensor.detach()
+
+
+def as_double(name: str, values: Tensor | ArrayLike) -> Tensor:
+    """The values as a tensor, floating numbers in double precision; errors as in `as_tensor`."""
+    tensor = as_tensor(name, values)
     return tensor.double() if tensor.is_floating_point() else tensor
 
 

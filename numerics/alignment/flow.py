@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..validation import RealArray, choice, integer, nonnegative, positive
 from .checks import as_double, as_inputs, check_deterministic, check_parameters, model_device
-from .losses import Loss, loss_function
+from .forward import call, own_random_numbers
+from .losses import Loss, as_loss, loss_function
 
 METHODS = ("DOP853", "RK45", "RK23", "Radau", "BDF", "LSODA")
 """The integrators of scipy.integrate.solve_ivp."""
@@ -93,7 +94,7 @@ def gradient_flow(
 
     Raises:
         ValueError: If times do not increase from 0, a name is unknown, shapes disagree, or entries
-            are NaN or infinite.
+            are NaN or infinite; if the loss is another when it is computed again.
         ArithmeticError: If the flow leaves the finite numbers, or takes too many evaluations; the
             message says when.
     """
@@ -102,17 +103,23 @@ def gradient_flow(
     nonnegative("weight_decay", weight_decay)
     check_parameters(model)
     check_deterministic(model)
-    start = copy.deepcopy(model).double()
+    tolerances = positive("rtol", rtol), positive("atol", atol)
+    allowed = integer("max_evaluations", max_evaluations, 1)
     device = model_device(model)
-    batch = as_inputs(start, as_double(inputs)).to(device)
-    labels = as_double(targets).to(device)
+    labels = as_double("targets", targets).to(device)
     if not torch.isfinite(labels).all():
         raise ValueError("targets hold NaN or infinite entries, must be finite")
-    names = _names(start, trained)
-    field = _Field(copy.deepcopy(start), names, batch, labels, loss_function(loss), weight_decay)
-    field.allowed = integer("max_evaluations", max_evaluations, 1)
-    moved = _integrate(field, moments, positive("rtol", rtol), positive("atol", atol), method)
-    losses = np.array([field.loss(step) for step in moved])
+    with torch.inference_mode(False), own_random_numbers(device):
+        start = copy.deepcopy(model).double()
+        batch = as_inputs(start, as_double("inputs", inputs)).to(device)
+        names = _names(start, trained)
+        field = _Field(
+            copy.deepcopy(start), names, batch, labels, loss_function(loss), weight_decay
+        )
+        field.check_repeatable()
+        field.allowed = allowed
+        moved = _integrate(field, moments, *tolerances, method)
+        losses = np.array([field.loss(step) for step in moved])
     return Flow(moments, names, start, moved, losses)
 
 
@@ -146,9 +153,7 @@ class _Field:
         with torch.no_grad():
             for parameter, origin, step in zip(self.parameters, self.origin, steps, strict=True):
                 parameter.copy_(origin + step)
-        value = self.criterion(self.model(self.inputs), self.targets)
-        if value.numel() != 1:
-            raise ValueError(f"loss has shape {tuple(value.shape)}, must be one number")
+        value = as_loss(self.criterion(call(self.model, self.inputs), self.targets))
         if self.weight_decay:
             squares = sum((p.square().sum() for p in self.parameters), torch.zeros_like(value))
             value = value + self.weight_decay / 2 * squares
@@ -156,6 +161,14 @@ class _Field:
 
     def loss(self, displacement: RealArray) -> float:
         return float(self.objective(displacement).detach())
+
+    def check_repeatable(self) -> None:
+        first, again = (self.loss(np.zeros(self.size)) for _ in range(2))
+        if abs(first - again) > 1e-12 * abs(first):
+            raise ValueError(
+                f"the loss is {first!r} and then {again!r} at the same parameters: the model is "
+                "random or changes its buffers, call model.eval()"
+            )
 
     def __call__(self, time: float, displacement: RealArray) -> RealArray:
         self.allowed -= 1
@@ -222,9 +235,13 @@ def _names(model: nn.Module, trained: Sequence[str] | None) -> tuple[str, ...]:
     own = dict(model.named_parameters())
     if trained is None:
         trained = [name for name, parameter in own.items() if parameter.requires_grad]
+    if isinstance(trained, str):
+        raise TypeError(f"trained = {trained!r} must be a sequence of names, such as [{trained!r}]")
     for name in trained:
         if name not in own:
             raise ValueError(f"no parameter {name!r}; the parameters are {list(own)}")
+    if len(set(trained)) < len(trained):
+        raise ValueError(f"trained = {list(trained)} must hold each name once")
     if not trained:
         raise ValueError("no parameter is trained: name some, or let them require gradients")
     return tuple(trained)

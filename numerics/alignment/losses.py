@@ -63,6 +63,21 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def as_loss(value: object) -> Tensor:
+    """What a loss function returned, as a scalar.
+
+    Raises:
+        TypeError: If it is not a real tensor.
+        ValueError: If it is not one number.
+    """
+    if not isinstance(value, Tensor) or value.is_complex():
+        found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"loss returned {found}, must be a real tensor of one number")
+    if value.numel() != 1:
+        raise ValueError(f"loss has shape {tuple(value.shape)}, must be one number")
+    return value.reshape(())
+
+
 def loss_function(loss: str | Loss) -> Loss:
     """The loss of this name, or the function itself.
 

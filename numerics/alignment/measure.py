@@ -14,7 +14,7 @@ each, and the sums run over all of them: mean over samples, sum over outputs, po
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..validation import choice, integer
 from .checks import as_inputs, as_outputs, check_model, linear_layers, model_device
+from .forward import call
 from .outer_products import OuterProducts
 from .probe import probe
 from .taps import Tap, tapped
@@ -60,7 +61,7 @@ def layer_matrices(
     """Measure NFM, AGOP and PTK feature matrix of a network's linear layers.
 
     The model's parameters, their `.grad` and `requires_grad`, its hooks and its training flags are
-    left as they were, also when an error is raised.
+    left as they were, also when an error is raised, and so are buffers and torch's generators.
 
     Args:
         model: Any module; its layers of type torch.nn.Linear are measured.
@@ -81,7 +82,9 @@ def layer_matrices(
             dtype is not the model's.
         ValueError: If there is no such linear layer, no sample, NaN in inputs, parameters or
             outputs; if samples mix (batch normalisation in training mode), outputs are random
-            (dropout in training mode), not differentiable, or not one per sample.
+            (dropout in training mode), not differentiable, or not one per sample; if the forward
+            pass changes buffers, or a layer overrides the forward pass of torch.nn.Linear by
+            another than Wh + b.
     """
     choice("agop", agop, ("ptk", "gradient"))
     modules = linear_layers(model, layers)
@@ -102,7 +105,7 @@ def layer_matrices(
 def _forward(model: nn.Module, chunk: Tensor, taps: Mapping[str, Tap]) -> Tensor:
     for tap in taps.values():
         tap.clear()
-    return as_outputs(model(chunk.to(model_device(model))), chunk.shape[0])
+    return as_outputs(call(model, chunk.to(model_device(model))), chunk.shape[0])
 
 
 def _check_called(taps: Mapping[str, Tap], named: bool) -> None:
@@ -133,9 +136,11 @@ def _backward(flat: Tensor, taps: Mapping[str, Tap], chosen: Sequence[int], sums
 def _chosen(outputs: Sequence[int] | None, count: int) -> list[int]:
     if outputs is None:
         return list(range(count))
+    if not isinstance(outputs, Iterable):
+        raise TypeError(f"outputs = {outputs!r} must be a sequence of indices")
     chosen = [integer("outputs", c, 0) for c in outputs]
-    if not chosen or max(chosen) >= count:
-        raise ValueError(f"outputs = {list(outputs)} must be among 0 to {count - 1}")
+    if not chosen or max(chosen) >= count or len(set(chosen)) < len(chosen):
+        raise ValueError(f"outputs = {chosen} must be among 0 to {count - 1}, each once")
     return chosen
 
 

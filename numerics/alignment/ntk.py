@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from .checks import as_inputs, as_outputs, check_model, linear_layers, model_device
+from .forward import call, leaving_no_trace
 
 
 def empirical_ntk(
@@ -49,6 +50,8 @@ def parameter_jacobian(
         for p in frozen:
             p.requires_grad_(True)
         with torch.inference_mode(False), torch.enable_grad():
+            with leaving_no_trace(model):
+                as_outputs(call(model, batch[:1]), 1)
             return torch.cat([_sample_jacobian(model, x[None], parameters) for x in batch])
     finally:
         for p in frozen:
@@ -66,7 +69,7 @@ def _parameters(model: nn.Module, layer: str | None) -> list[Tensor]:
 
 def _sample_jacobian(model: nn.Module, x: Tensor, parameters: list[Tensor]) -> Tensor:
     """One sample alone, shape (o, p)."""
-    output = as_outputs(model(x), 1)[0]
+    output = as_outputs(call(model, x), 1)[0]
     rows = []
     for value in output:
         gradients = torch.autograd.grad(

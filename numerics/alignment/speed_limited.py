@@ -6,6 +6,7 @@ step, so the speeds C_ℓ, and not the sizes of the gradients, decide which laye
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
@@ -59,6 +60,13 @@ class SpeedLimitedSGD(torch.optim.Optimizer):
         _check_options({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state, with the defaults for what another optimiser's groups do not have."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("lr", "speed", "eps", "maximize"):
+                group.setdefault(name, self.defaults[name])
+
     @overload
     def step(self, closure: None = None) -> None: ...
     @overload
@@ -76,8 +84,11 @@ class SpeedLimitedSGD(torch.optim.Optimizer):
 
         Raises:
             RuntimeError: A gradient is sparse.
-            ValueError: A gradient holds NaN or infinite entries, or its norm overflows.
+            ValueError: A gradient holds NaN or infinite entries, or its norm overflows; an option
+                has been set to what is not allowed.
         """
+        for group in self.param_groups:
+            _check_options(group)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -91,7 +102,9 @@ class SpeedLimitedSGD(torch.optim.Optimizer):
         norms = [_norm(gradient) for _, gradient, _ in moving]
         _check_norms(moving, norms)
         for (parameter, gradient, group), norm in zip(moving, norms, strict=True):
-            parameter.sub_(_signed_rate(group) / (norm + group["eps"]) * gradient)
+            # Where the norm is zero nothing moves, even if ε is zero in the gradient's precision.
+            scale = torch.where(norm > 0, _signed_rate(group) / (norm + group["eps"]), 0.0)
+            parameter.sub_(scale * gradient)
         return loss
 
 
@@ -99,6 +112,9 @@ def layer_groups(
     model: nn.Module, speeds: Mapping[str, float], *, default: float = 1.0
 ) -> list[dict[str, Any]]:
     """Group a model's parameters by layer, each layer with its speed C.
+
+    The parameters behind a parametrised weight belong to its layer, and a parameter that layers
+    share to the first of them.
 
     Args:
         model: Any module.
@@ -116,11 +132,9 @@ def layer_groups(
     >>> [(g["layer"], g["speed"]) for g in layer_groups(network, {"0": 5.0})]
     [('0', 5.0), ('2', 1.0)]
     """
-    owned = {
-        name: parameters
-        for name, module in model.named_modules()
-        if (parameters := list(module.parameters(recurse=False)))
-    }
+    owned: dict[str, list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        owned.setdefault(_owner(name), []).append(parameter)
     for name in speeds:
         if name not in owned:
             raise ValueError(
@@ -130,6 +144,12 @@ def layer_groups(
         {"params": parameters, "layer": name, "speed": speeds.get(name, default)}
         for name, parameters in owned.items()
     ]
+
+
+def _owner(parameter: str) -> str:
+    """The layer's name: "0" for "0.bias" as for "0.parametrizations.weight.original"."""
+    parts = parameter.split(".")[:-1]
+    return ".".join(itertools.takewhile(lambda part: part != "parametrizations", parts))
 
 
 def _signed_rate(group: Mapping[str, Any]) -> float:
@@ -143,7 +163,8 @@ def _norm(gradient: Tensor) -> Tensor:
             f"SpeedLimitedSGD was given a gradient with layout {gradient.layout}; "
             "dense gradients (torch.strided) are allowed"
         )
-    norm: Tensor = torch.linalg.vector_norm(gradient)
+    single = torch.promote_types(gradient.dtype, torch.float32)  # half precision would overflow
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=single)
     return norm
 
 

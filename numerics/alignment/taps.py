@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ class Tap:
     """What flows through one linear layer z = Wh + b in a forward pass, one entry for each use.
 
     Attributes:
+        name: Of the layer.
         entering: h of each use, seen by the layer alone: the gradient with respect to it follows
             no path around the layer.
         leaving: z of each use.
     """
 
+    name: str
     entering: list[Tensor] = field(default_factory=list)
     leaving: list[Tensor] = field(default_factory=list)
 
@@ -30,16 +33,39 @@ class Tap:
 
     def before(self, _: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Forward pre-hook: the layer gets a copy of its input, and nobody else does."""
-        h = args[0] if args else kwargs["input"]
+        h = self._input(args, kwargs)
         own = h.clone() if h.requires_grad else h.detach().clone().requires_grad_()
         self.entering.append(own)
         return (own, *args[1:]), {key: v for key, v in kwargs.items() if key != "input"}
 
-    def after(self, _: nn.Module, __: Any, z: Tensor) -> Tensor:
+    def after(self, layer: nn.Linear, args: Any, kwargs: Any, z: Any) -> Tensor:
         """Forward hook: keep z and hand on a copy, which activations may overwrite in place."""
+        if not isinstance(z, Tensor) or not z.is_floating_point():
+            found = z.dtype if isinstance(z, Tensor) else type(z).__name__
+            raise TypeError(f"layer {self.name!r} returns {found}, must be real and a tensor")
+        if getattr(layer.forward, "__func__", None) is not nn.Linear.forward:
+            self._check_affine(layer, self._input(args, kwargs), z)
         kept = z if z.requires_grad else z.detach().requires_grad_()
         self.leaving.append(kept)
         return kept.clone()
+
+    def _input(self, args: Any, kwargs: Any) -> Tensor:
+        h = args[0] if args else kwargs.get("input")
+        if not isinstance(h, Tensor):
+            raise TypeError(f"layer {self.name!r} is given {type(h).__name__}, must be a tensor")
+        return h
+
+    def _check_affine(self, layer: nn.Linear, h: Tensor, z: Tensor) -> None:
+        """Refuse subclasses whose weight is not the derivative of their output."""
+        with torch.no_grad():
+            own = nn.functional.linear(h, layer.weight, layer.bias)
+            near = torch.finfo(own.dtype).eps ** 0.5
+            size = float(own.abs().amax()) if own.numel() else 0.0
+            if own.shape != z.shape or not torch.allclose(own, z, near, near * size):
+                raise ValueError(
+                    f"layer {self.name!r} ({type(layer).__name__}) does not return Wh + b, of its "
+                    "own weight and bias: it cannot be measured as a linear layer"
+                )
 
 
 @contextmanager
@@ -50,15 +76,18 @@ def tapped(layers: Mapping[str, nn.Linear], *, inputs: bool) -> Iterator[dict[st
         layers: By name.
         inputs: Whether h is wanted as well as z.
     """
-    taps = {name: Tap() for name in layers}
+    taps = {name: Tap(name) for name in layers}
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        if "torch._dynamo" in sys.modules:  # compiled graphs would bypass the hooks
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for name, layer in layers.items():
             tap = taps[name]
             if inputs:  # appended, so that it sees what the layer sees
                 hook = layer.register_forward_pre_hook(tap.before, with_kwargs=True)
                 stack.callback(hook.remove)
             # prepended, so that z is the layer's own output, whatever other hooks make of it
-            stack.callback(layer.register_forward_hook(tap.after, prepend=True).remove)
+            hook = layer.register_forward_hook(tap.after, prepend=True, with_kwargs=True)
+            stack.callback(hook.remove)
         yield taps

@@ -1,13 +1,13 @@
 """Training by stochastic gradient descent, with the correlations recorded layer by layer.
 
-The only random numbers of a run are the shuffles, and they come from the generator that is passed
-in: the same seed gives the same bytes.
+The shuffles come from the generator that is passed in, and dropout from its seed: the same seed
+gives the same bytes, and torch's global generators stay as they were.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from ..validation import RealArray, choice, integer, nonnegative
-from .checks import as_inputs, check_parameters, linear_layers, model_device
+from .checks import as_inputs, as_tensor, check_parameters, linear_layers, model_device
 from .correlations import centred_nfa, uncentred_nfa
-from .losses import Loss, loss_function
-from .measure import layer_matrices
+from .forward import call, own_random_numbers
+from .losses import Loss, as_loss, loss_function
+from .measure import LayerMatrices, layer_matrices
 
 CENTRES = ("initialisation", "first epoch")
 Rate = float | Callable[[int], float]
@@ -169,13 +170,14 @@ def train_sgd(
     criterion = loss_function(loss)
     recorder = _Recorder(model, batch, labels, test, criterion, layers, kind)
     recorder.centre_at = 0 if choice("centre", centre, CENTRES) == CENTRES[0] else per_epoch
-    recorder.visit(0, moments, callback)
     losses = []
-    for step, epoch, chosen in _batches(len(batch), size, epochs, generator, batch.device):
-        if rate is not None:
-            _set_rate(descent, rate(epoch))
-        losses.append(_step(model, descent, criterion, batch[chosen], labels[chosen], step))
-        recorder.visit(step + 1, moments, callback)
+    with _running(generator, batch.device):
+        recorder.visit(0, moments, callback)
+        for step, epoch, chosen in _batches(len(batch), size, epochs, generator, batch.device):
+            if rate is not None:
+                _set_rate(descent, rate(epoch))
+            losses.append(_step(model, descent, criterion, batch[chosen], labels[chosen], step))
+            recorder.visit(step + 1, moments, callback)
     return Training(tuple(recorder.records), np.array(losses), per_epoch)
 
 
@@ -193,6 +195,8 @@ class _Recorder:
         kind: str,
     ) -> None:
         self.model, self.inputs, self.targets, self.loss = model, inputs, targets, loss
+        if test is not None and len(test) != 2:
+            raise ValueError(f"test holds {len(test)} objects, must be inputs and targets")
         self.test = None if test is None else _data(model, *test)
         self.layers = list(linear_layers(model, layers)) if layers is not None else None
         self.kind = choice("kind", kind, ("cosine", "pearson"))
@@ -206,7 +210,7 @@ class _Recorder:
         moments: frozenset[int],
         callback: Callable[[int, nn.Module], None] | None,
     ) -> None:
-        if step == self.centre_at:
+        if step == self.centre_at and moments:
             self.initial = _weights(self.model)
         if step in moments:
             with _evaluating(self.model):
@@ -223,14 +227,22 @@ class _Recorder:
             centred = centred_nfa(measured, initial, kind=self.kind) if distance else None
             size = float(measured.weight.norm())
             moved = distance / size if size else 0.0
-            layers[name] = LayerRecord(uncentred_nfa(measured, kind=self.kind), centred, moved)
+            layers[name] = LayerRecord(self._uncentred(name, measured, step), centred, moved)
         with torch.no_grad():
             loss = self._loss(self.inputs, self.targets)
             test = None if self.test is None else self._loss(*self.test)
         return Record(step, loss, test, layers)
 
+    def _uncentred(self, name: str, measured: LayerMatrices, step: int) -> float:
+        try:
+            return uncentred_nfa(measured, kind=self.kind)
+        except ValueError as error:
+            raise ValueError(
+                f"layer {name!r} at step {step}, A = AGOP, B = NFM: {error}"
+            ) from error
+
     def _loss(self, inputs: Tensor, targets: Tensor) -> float:
-        return float(self.loss(self.model(inputs), targets))
+        return float(as_loss(self.loss(call(self.model, inputs), targets)))
 
 
 def _batches(
@@ -253,16 +265,20 @@ def _step(
     targets: Tensor,
     step: int,
 ) -> float:
-    descent.zero_grad()
-    value = loss(model(inputs), targets)
-    number = float(value.detach())
-    if not math.isfinite(number):
-        raise ArithmeticError(
-            f"training diverged: the loss is {number} at step {step}; lower the learning rate"
-        )
-    torch.autograd.backward(value)
-    descent.step()
-    return number
+    def closure() -> float:
+        descent.zero_grad()
+        value = as_loss(loss(call(model, inputs), targets))
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise ArithmeticError(
+                f"training diverged: the loss is {number} at step {step}; lower the learning rate"
+            )
+        if not value.requires_grad:
+            raise ValueError("the loss is not differentiable: it is detached from all parameters")
+        torch.autograd.backward(value)
+        return number
+
+    return float(descent.step(closure))
 
 
 def _data(
@@ -271,17 +287,19 @@ def _data(
     check_parameters(model)
     device = model_device(model)
     batch = as_inputs(model, inputs).to(device)
-    labels = torch.as_tensor(targets).detach().to(device)
+    labels = as_tensor("targets", targets).to(device)
     if labels.ndim == 0 or len(labels) != len(batch):
         raise ValueError(f"there are {len(batch)} inputs and targets of shape {labels.shape}")
     if labels.is_floating_point():
-        labels = labels.to(next(model.parameters()).dtype)
+        labels = labels.to(next((p.dtype for p in model.parameters()), labels.dtype))
         if not torch.isfinite(labels).all():
             raise ValueError("targets hold NaN or infinite entries, must be finite")
     return batch, labels
 
 
 def _moments(record_at: Sequence[int], last: int) -> frozenset[int]:
+    if not isinstance(record_at, Iterable):
+        raise TypeError(f"record_at = {record_at!r} must be a sequence of steps")
     moments = frozenset(integer("record_at", step, 0) for step in record_at)
     if moments and max(moments) > last:
         raise ValueError(f"record_at holds {max(moments)}, training ends after {last} steps")
@@ -295,10 +313,23 @@ def _descent(
     if (lr is None) == (optimizer is None):
         given = "neither" if lr is None else "both"
         raise ValueError(f"lr and optimizer: one of the two must be given, there are {given}")
+    own = {id(p) for p in model.parameters()}
+    if not own:
+        raise ValueError(f"the model has no parameters: {type(model).__name__}")
     if optimizer is not None:
+        if own.isdisjoint(id(p) for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("optimizer holds no parameter of this model, must hold at least one")
         return optimizer, None
     rate = lr if callable(lr) else _constant(nonnegative("lr", lr))
     return torch.optim.SGD(model.parameters(), lr=0.0), rate
+
+
+@contextmanager
+def _running(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Autograd on; what draws from torch's global generators is seeded, and leaves no trace."""
+    with torch.inference_mode(False), torch.enable_grad(), own_random_numbers(device):
+        torch.manual_seed(generator.initial_seed())
+        yield
 
 
 def _constant(value: float) -> Callable[[int], float]:
