@@ -1,0 +1,166 @@
+"""What the scikit-learn estimators share: parameters, the rounds, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from ..validation import choice
+from .kernels import kernel_by_name
+from .machine import Recipe, Score, fit_rfm
+from .progress import progress_bar
+
+Array = NDArray[np.floating[Any]]
+Target = NDArray[Any]
+Sample = tuple[Array, Target]
+"""Points and targets."""
+
+DTYPES = ("float32", "float64")
+
+
+class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """The parameters, described at `RFMRegressor`, and all that the kind of target leaves open."""
+
+    def __init__(
+        self,
+        *,
+        kernel: str = "laplace",
+        bandwidth: float | str = 10.0,
+        ridge: float = 1e-3,
+        rounds: int = 5,
+        kernel_params: Mapping[str, float] | None = None,
+        diagonal: bool = False,
+        centring: str = "none",
+        normalisation: str = "largest_entry",
+        exponent: float = 1.0,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        solver: str = "exact",
+        dtype: str | None = None,
+        device: str = "cpu",
+        progress: bool | str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.bandwidth = bandwidth
+        self.ridge = ridge
+        self.rounds = rounds
+        self.kernel_params = kernel_params
+        self.diagonal = diagonal
+        self.centring = centring
+        self.normalisation = normalisation
+        self.exponent = exponent
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.solver = solver
+        self.dtype = dtype
+        self.device = device
+        self.progress = progress
+        self.random_state = random_state
+
+    def _recipe(self) -> Recipe:
+        bandwidth, median = self.bandwidth, False
+        if isinstance(bandwidth, str):
+            choice("bandwidth", bandwidth, ("median",))
+            bandwidth, median = 1.0, True
+        options = {} if self.kernel_params is None else dict(self.kernel_params)
+        kernel = kernel_by_name(self.kernel, bandwidth, **options)
+        return Recipe(
+            kernel=kernel,
+            median_bandwidth=median,
+            ridge=self.ridge,
+            rounds=self.rounds,
+            diagonal=self.diagonal,
+            centring=self.centring,
+            normalisation=self.normalisation,
+            exponent=self.exponent,
+            patience=self.patience,
+            solver=self.solver,
+        )
+
+    def _learn(self, train: Sample, validation: Sample | None, score: Score) -> None:
+        """Run the rounds and set the fitted attributes."""
+        kept = None if validation is None else self._tensors(validation)
+        recipe = self._recipe()
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with progress_bar(self.rounds, self.progress) as progress:
+            machine = fit_rfm(
+                *self._tensors(train),
+                recipe,
+                validation=kept,
+                score=score,
+                seed=seed,
+                progress=progress,
+            )
+        self.machine_ = machine.to("cpu")
+        self.agop_: Array = self.machine_.agop.numpy()
+        self.M_: Array = self._metric()
+        self.history_ = machine.history
+        self.best_round_ = machine.chosen
+        self.bandwidth_ = machine.kernel.bandwidth
+
+    def _metric(self) -> Array:
+        if self.machine_.metric.M is not None:
+            return np.asarray(self.machine_.metric.M)
+        d, dtype = self.machine_.centres.shape[1], self.agop_.dtype
+        return np.ones(d, dtype) if self.diagonal else np.eye(d, dtype=dtype)
+
+    def _raw_predictions(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        points = validate_data(self, X, dtype=self._dtypes(), reset=False)
+        machine = self.machine_.to(self.device)
+        tensor = self._tensor(points.astype(self.agop_.dtype))
+        predictions: Array = machine.predict(tensor).cpu().numpy()
+        return predictions
+
+    def _tensors(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        X, targets = sample
+        return self._tensor(X), self._tensor(targets.astype(X.dtype))
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.tensor(np.ascontiguousarray(array), device=self.device)
+
+    def _dtypes(self) -> list[type[np.floating[Any]]]:
+        """dtypes that are kept; the first is what others become."""
+        if self.dtype is None:
+            return [np.float64, np.float32]
+        wanted = choice("dtype", self.dtype, DTYPES)
+        return [np.float32 if wanted == "float32" else np.float64]
+
+    def _validation_points(self, X_val: ArrayLike | None, y_val: ArrayLike | None) -> Array | None:
+        """X_val with the features and the dtype that fit has seen.
+
+        Raises:
+            ValueError: If only one of the two is given, or the validation set is given twice.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        if X_val is None:
+            return None
+        if self.validation_fraction is not None:
+            raise ValueError(
+                f"validation_fraction = {self.validation_fraction!r} must be None where X_val and "
+                "y_val are given"
+            )
+        points: Array = validate_data(self, X_val, dtype=self._dtypes(), reset=False)
+        return points
+
+    def _split(self, X: Array, y: Target, stratify: Target | None) -> tuple[Array, ...]:
+        """Two sets of points and their targets, (X, X_val, y, y_val), apart at random."""
+        parts: tuple[Array, ...] = train_test_split(
+            X,
+            y,
+            test_size=self.validation_fraction,
+            random_state=self.random_state,
+            stratify=stratify,
+        )
+        return parts

@@ -1,0 +1,285 @@
+"""Recursive feature machines: kernel ridge regression whose metric is the AGOP of the last round.
+
+Round t solves (K_M + λI)α = Y, and the AGOP of f(x) = Σ_i α_i K_M(x, x_i) becomes the next M;
+round 0 has M = I. With validation data the best round is kept, round 0 being a candidate; without,
+the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..validation import choice, integer, nonnegative, positive
+from .bandwidths import median_bandwidth
+from .checks import Pair, check_points
+from .kernel_agop import CENTRINGS
+from .kernels import BLOCK, Kernel, Laplace
+from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
+from .systems import SOLVERS, System, system_by_name
+
+Score = Callable[[Tensor, Tensor], float]
+"""From predictions and targets, both (n, outputs), to an error; smaller is better."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a recursive feature machine is fitted.
+
+    Attributes:
+        kernel: K, with its bandwidth.
+        median_bandwidth: In each round the bandwidth is the median distance under that round's M,
+            so that the normalisation of M plays no role.
+        ridge: λ ≥ 0, added to the diagonal, not scaled by n.
+        rounds: How many metrics are learned; 0 is kernel ridge regression.
+        diagonal: Learn a diagonal M.
+        centring: Which mean is removed from the gradients; see `CENTRINGS`.
+        normalisation: What the AGOP is divided by; see `NORMALISATIONS`.
+        exponent: Power of the AGOP, > 0.
+        patience: Stop after so many rounds without a better validation error; None never stops.
+        solver: "exact" or "iterative"; see `SOLVERS`.
+
+    Raises:
+        TypeError: If an attribute has the wrong type.
+        ValueError: If a number is out of its range or a name unknown.
+    """
+
+    kernel: Kernel = field(default_factory=Laplace)
+    median_bandwidth: bool = False
+    ridge: float = 1e-3
+    rounds: int = 5
+    diagonal: bool = False
+    centring: str = "none"
+    normalisation: str = "largest_entry"
+    exponent: float = 1.0
+    patience: int | None = None
+    solver: str = "exact"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kernel, Kernel):
+            raise TypeError(f"kernel = {self.kernel!r} must be a Kernel; see kernel_by_name")
+        nonnegative("ridge", self.ridge)
+        integer("rounds", self.rounds, 0)
+        choice("centring", self.centring, CENTRINGS)
+        choice("normalisation", self.normalisation, NORMALISATIONS)
+        positive("exponent", self.exponent)
+        choice("solver", self.solver, SOLVERS)
+        if self.patience is not None:
+            integer("patience", self.patience, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """What one round found.
+
+    Attributes:
+        number: 0 for M = I.
+        error: On the validation data; None without.
+        bandwidth: L of this round's kernel.
+        spectrum: Eigenvalues of this round's M, largest first, shape (d,).
+    """
+
+    number: int
+    error: float | None
+    bandwidth: float
+    spectrum: np.ndarray[tuple[int], np.dtype[np.floating]]
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """A fitted recursive feature machine.
+
+    Attributes:
+        kernel: Of the chosen round.
+        alpha: Coefficients, shape (n, outputs).
+        centres: Training points, shape (n, d).
+        metric: M of the chosen round.
+        agop: AGOP of this predictor at the training points, (d, d), or (d,) if M is diagonal.
+        chosen: Number of the round.
+        history: All rounds.
+    """
+
+    kernel: Kernel
+    alpha: Tensor
+    centres: Tensor
+    metric: Metric
+    agop: Tensor
+    chosen: int
+    history: tuple[Round, ...] = ()
+
+    def predict(self, X: Tensor) -> Tensor:
+        """f(x), shape (n, outputs), for X of shape (n, d).
+
+        Raises:
+            TypeError: If X is not a floating tensor of the centres' dtype.
+            ValueError: If the dimension is another, or an entry is NaN or infinite.
+        """
+        check_points("X", X)
+        if X.dtype != self.centres.dtype:
+            raise TypeError(f"X is {X.dtype}, the training points are {self.centres.dtype}")
+        if X.shape[1] != self.centres.shape[1]:
+            raise ValueError(f"X has shape {tuple(X.shape)}, must be (n, {self.centres.shape[1]})")
+        near = self.kernel.centred(Pair(X, self.centres))
+        return _values(self.kernel, self.metric.map(near.X), self.metric.map(near.Z), self.alpha)
+
+    def to(self, device: torch.device | str) -> Machine:
+        """The same machine on another device."""
+        alpha, centres, agop = (t.to(device) for t in (self.alpha, self.centres, self.agop))
+        metric = self.metric.to(device)
+        return replace(self, alpha=alpha, centres=centres, metric=metric, agop=agop)
+
+
+def mean_squared_error(predictions: Tensor, targets: Tensor) -> float:
+    """Mean over samples and outputs of (f − y)²."""
+    return float((predictions - targets).square().mean())
+
+
+def fit_rfm(
+    X: Tensor,
+    Y: Tensor,
+    recipe: Recipe | None = None,
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    score: Score = mean_squared_error,
+    seed: int = 0,
+    progress: Callable[[Round], object] | None = None,
+) -> Machine:
+    """Fit a recursive feature machine.
+
+    If an AGOP is zero (a constant predictor), there is no next metric and the rounds end.
+
+    Args:
+        X: Training points, shape (n, d).
+        Y: Targets, shape (n,) or (n, outputs).
+        recipe: How; by default Laplace's kernel, L = 10, λ = 1e-3, 5 rounds.
+        validation: Points and targets by which the round is chosen.
+        score: The validation error.
+        seed: Of what is drawn: points for the median, landmarks of the iterative solver.
+        progress: Called with each round when it is over.
+
+    Raises:
+        TypeError: If a tensor is not floating, or dtypes or devices differ.
+        ValueError: If shapes do not fit together, or an entry is NaN or infinite.
+        numpy.linalg.LinAlgError: If a round's matrix is singular; the message names what mends it.
+        MemoryError: If the exact solver's matrix does not fit into memory.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    X, Y = _check_sample("X", X, Y)
+    if validation is not None:
+        validation = _check_sample("X_val", *validation)
+        _check_alike(X, Y, *validation)
+    return _Fit(recipe, X, Y, validation, score, seed).run(progress)
+
+
+class _Fit:
+    """The state of one fit: data that stay, and the best machine so far."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        X: Tensor,
+        Y: Tensor,
+        validation: tuple[Tensor, Tensor] | None,
+        score: Score,
+        seed: int,
+    ) -> None:
+        self.recipe, self.X, self.Y = recipe, X, Y
+        self.validation, self.score = validation, score
+        self.generator = torch.Generator().manual_seed(seed)
+        self.system: System = system_by_name(recipe.solver, X, seed)
+        near = recipe.kernel.centred(Pair(X if validation is None else validation[0], X))
+        self.near_validation, self.near = near.X, near.Z
+        self.history: list[Round] = []
+        self.best: Machine
+        self.lowest = float("inf")
+
+    def run(self, progress: Callable[[Round], object] | None) -> Machine:
+        metric: Metric | None = identity_metric(self.X)
+        for number in range(self.recipe.rounds + 1):
+            if metric is None:
+                break
+            machine, error = self._round(number, metric)
+            self._keep(machine, error)
+            if progress is not None:
+                progress(self.history[-1])
+            if self._stalled():
+                break
+            metric = metric_from_agop(
+                machine.agop,
+                exponent=self.recipe.exponent,
+                normalisation=self.recipe.normalisation,
+            )
+        return replace(self.best, history=tuple(self.history))
+
+    def _round(self, number: int, metric: Metric) -> tuple[Machine, float | None]:
+        recipe, points = self.recipe, metric.map(self.near)
+        kernel = self._kernel(points)
+        self.system.fill(kernel, points, recipe.ridge)
+        try:
+            alpha = self.system.solve(self.Y, recipe.ridge)
+        except np.linalg.LinAlgError as error:
+            raise np.linalg.LinAlgError(f"round {number}: {error}") from None
+        moment = self.system.agop(alpha, recipe.centring, recipe.diagonal)
+        machine = Machine(kernel, alpha, self.X, metric, metric.pull(moment), number)
+        return machine, self._error(machine, points)
+
+    def _kernel(self, points: Tensor) -> Kernel:
+        kernel = self.recipe.kernel
+        if not self.recipe.median_bandwidth:
+            return kernel
+        return replace(kernel, bandwidth=median_bandwidth(kernel, points, self.generator))
+
+    def _error(self, machine: Machine, points: Tensor) -> float | None:
+        if self.validation is None:
+            return None
+        seen = machine.metric.map(self.near_validation)
+        return self.score(_values(machine.kernel, seen, points, machine.alpha), self.validation[1])
+
+    def _keep(self, machine: Machine, error: float | None) -> None:
+        spectrum = machine.metric.spectrum.cpu().numpy()
+        self.history.append(Round(machine.chosen, error, machine.kernel.bandwidth, spectrum))
+        if error is None or error < self.lowest or not machine.chosen:
+            self.best = machine
+            self.lowest = float("inf") if error is None else error
+
+    def _stalled(self) -> bool:
+        patience = self.recipe.patience
+        if patience is None or self.validation is None:
+            return False
+        return len(self.history) - 1 - self.best.chosen >= patience
+
+
+def _values(kernel: Kernel, X: Tensor, Z: Tensor, alpha: Tensor) -> Tensor:
+    """K(X, Z)α, for some rows of X after the other; the metric is the identity."""
+    rows = max(1, BLOCK // len(Z))
+    parts = [kernel.values_(kernel.pairs(Pair(part, Z))) @ alpha for part in torch.split(X, rows)]
+    return torch.cat(parts)
+
+
+def _check_sample(name: str, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+    X = check_points(name, X)
+    target = name.replace("X", "Y")
+    if not isinstance(Y, Tensor) or Y.dtype != X.dtype or Y.device != X.device:
+        raise TypeError(f"{target} must be a tensor of dtype {X.dtype} on {X.device}, as {name} is")
+    if Y.ndim not in (1, 2) or len(Y) != len(X) or not Y.numel():
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}, {target} {tuple(Y.shape)}: must be (n,) or "
+            "(n, outputs) with n >= 1"
+        )
+    if not torch.isfinite(Y).all():
+        raise ValueError(f"{target} holds NaN or infinite entries, must be finite")
+    return X, (Y[:, None] if Y.ndim == 1 else Y).detach()
+
+
+def _check_alike(X: Tensor, Y: Tensor, X_val: Tensor, Y_val: Tensor) -> None:
+    if X_val.dtype != X.dtype or X_val.device != X.device:
+        raise TypeError(f"X is {X.dtype} on {X.device}, X_val {X_val.dtype} on {X_val.device}")
+    if X_val.shape[1] != X.shape[1] or Y_val.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X_val has shape {tuple(X_val.shape)} and Y_val {tuple(Y_val.shape)}, must have "
+            f"{X.shape[1]} features and {Y.shape[1]} outputs"
+        )
