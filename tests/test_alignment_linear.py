@@ -17,9 +17,9 @@ from numerics.alignment import gradient_flow, layer_matrices
 from proofs_check.claims.alignment.linear_common import linear_model
 from proofs_check.claims.alignment.linear_flow import Problem, flow, rational_matrix
 from theory.alignment import balanced, modes, weight_decay
-from theory.alignment._matrix_words import matrices, reduced, trace
 from theory.alignment.balanced import balance_defect, balanced_exponent, balanced_weights
 from theory.alignment.weight_decay import decayed_imbalance, imbalance
+from theory.matrix_words import matrices, reduced, trace
 
 DERIVATIONS = (
     (balanced.derive_exponent, balanced.EXPONENT),

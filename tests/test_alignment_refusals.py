@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from theory import alignment
-from theory.alignment.correlations import real_entries
+from theory.arrays import real_entries
 
 GOOD = np.array([[2.0, 1.0], [1.0, 3.0]])
 WHITE = np.array([[1.0, 1.0], [1.0, -1.0]])

@@ -51,7 +51,15 @@ def test_top_level_is_fixed():
 
 @pytest.mark.parametrize(
     "package",
-    ["theory", "theory.ridgeless", "theory.alignment", "numerics", "numerics.alignment", "figures"],
+    [
+        "theory",
+        "theory.ridgeless",
+        "theory.alignment",
+        "theory.rfm",
+        "numerics",
+        "numerics.alignment",
+        "figures",
+    ],
 )
 def test_importing_a_package_loads_nothing_heavy(package):
     loaded = python(f"import sys, {package}; print(*sys.modules)").split()
@@ -84,7 +92,9 @@ def test_formulas_of_alignment_need_no_torch():
     assert printed.split() == ["0.8", "1/3", "1.0", "21.0"]
 
 
-@pytest.mark.parametrize("package", ["theory.ridgeless", "theory.alignment", "numerics.alignment"])
+@pytest.mark.parametrize(
+    "package", ["theory.ridgeless", "theory.alignment", "theory.rfm", "numerics.alignment"]
+)
 def test_every_public_name_resolves_and_no_module_shadows_it(package):
     module = importlib.import_module(package)
     for file in sorted(Path(module.__file__).parent.glob("*.py")):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from theory.rfm.kernel_derivation import derive_gradients
-from theory.rfm.kernel_gradients import kernel_agop, kernel_gradients
 from theory.rfm.kernel_profiles import INNER_PRODUCTS, RADIAL, kernel, polynomial_kernel
 from theory.rfm.linear_machine import derive_linear_machine, linear_agop, ridge_vector
+from theory.rfm.machine_gradients import kernel_agop, kernel_gradients
 from theory.rfm.one_step import derive_one_step, first_step
 from theory.rfm.words import exact_value, rational_matrix
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
+from theory.rfm.dependence import index_space
 from theory.rfm.gaussian_means import gaussian_mean, moment
 from theory.rfm.hermite import hermite_agop, hermite_coefficients, slope_energy
-from theory.rfm.index_space import index_space
 from theory.rfm.jumps import gated_product_agop, threshold_energy
 from theory.rfm.population import multi_index_agop, population_agop, single_index_agop
 from theory.rfm.population_derivation import (

@@ -29,9 +29,9 @@ import sympy
 from flint import arb, ctx
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import real_entries
 from ..closed_form.arguments import exact
 from . import _kernel_arrays, _kernel_balls
-from .correlations import real_entries
 
 if TYPE_CHECKING:
     from ..derivation import Derivation

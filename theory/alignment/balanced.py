@@ -19,10 +19,10 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 from sympy import transpose
 
+from ..arrays import real_entries
 from ..derivation import Derivation, Step
+from ..matrix_words import gram, matrices, reduced, symmetrised, trace
 from ..validation import integer
-from ._matrix_words import gram, matrices, reduced, symmetrised, trace
-from .correlations import real_entries
 
 Matrix = NDArray[np.float64]
 

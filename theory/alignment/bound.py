@@ -19,11 +19,11 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..closed_form import ClosedForm
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from ..validation import integer
-from ._matrix_words import matrices, reduced, trace
-from .correlations import RealArray, finite_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..validation import integer
-from .correlations import Kind, RealArray, correlation, finite_array, matrix_power_psd
+from .correlations import Kind, correlation, matrix_power_psd
 
 
 def nfm(weights: ArrayLike) -> RealArray:

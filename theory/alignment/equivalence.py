@@ -14,11 +14,11 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from ..validation import positive
-from ._matrix_words import matrices, reduced, trace
 from .centring import agop_from_ptk
-from .correlations import RealArray, finite_array
 
 EXPONENT = sympy.Symbol("s", positive=True)
 SINGULAR_I, SINGULAR_J = sympy.symbols("s_i s_j", positive=True)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from ..arrays import finite_array
 from .activations import Activation, activation
-from .correlations import Kind, correlation, finite_array
+from .correlations import Kind, correlation
 
 RealArray: TypeAlias = NDArray[np.float64]
 Loss: TypeAlias = Literal["mse", "logistic"]

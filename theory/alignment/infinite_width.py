@@ -20,10 +20,10 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import real_entries
 from ..derivation import Derivation, Step, first_nonzero
-from ._matrix_words import matrices, reduced
+from ..matrix_words import matrices, reduced
 from .activation_kernels import Floats, activation_kernel, check_rows
-from .correlations import real_entries
 
 CITES = (
     "strong law of large numbers: 𝒦/k → E[a²] κ almost surely if E a² and E φ'(u)² are finite",

@@ -19,11 +19,11 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 from sympy import transpose
 
+from ..arrays import real_entries
 from ..closed_form import ClosedForm
 from ..derivation import Derivation, Step
+from ..matrix_words import gram, matrices, reduced, trace
 from ..validation import integer, nonnegative
-from ._matrix_words import gram, matrices, reduced, trace
-from .correlations import real_entries
 
 Matrix = NDArray[np.float64]
 Number = int | float | Fraction | str

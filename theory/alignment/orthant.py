@@ -18,10 +18,10 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced
 from ..validation import integer, positive
-from ._matrix_words import matrices, reduced
-from .correlations import RealArray, finite_array
 
 DIMENSION = sympy.Symbol("d", integer=True, positive=True)
 EXPONENT = sympy.Symbol("s", positive=True)

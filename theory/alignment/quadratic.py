@@ -14,8 +14,8 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import real_entries
 from ..derivation import Derivation, Step
-from .correlations import real_entries
 from .wick import symmetric_letters
 
 FloatArray = NDArray[np.float64]

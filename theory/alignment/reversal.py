@@ -24,11 +24,11 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced
 from ..validation import integer, positive
-from ._matrix_words import matrices, reduced
 from .bound import BOUND, CONDITION_NUMBER
-from .correlations import RealArray, finite_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

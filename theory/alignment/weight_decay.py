@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from sympy import transpose
 
 from ..derivation import Derivation, Step
+from ..matrix_words import gram, matrices
 from ..validation import nonnegative
-from ._matrix_words import gram, matrices
 from .balanced import (
     LOWER_GRADIENT,
     UPPER_GRADIENT,

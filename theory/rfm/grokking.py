@@ -18,7 +18,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..alignment.correlations import finite_array
+from ..arrays import finite_array
 from ..validation import integer
 
 RealArray: TypeAlias = NDArray[np.float64]

@@ -12,8 +12,8 @@ from itertools import permutations, product
 
 import sympy
 
-from ..alignment._matrix_words import matrices, reduced, trace
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from .grokking import (
     AGOP_CONSTANT,
     AGOP_CROSS,

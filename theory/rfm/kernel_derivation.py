@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import sympy
 
-from ..alignment._matrix_words import matrices, reduced
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced
 from .kernel_profiles import (
     BANDWIDTH,
     DISTANCE,

@@ -22,7 +22,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..alignment.correlations import finite_array
+from ..arrays import finite_array
 from ..validation import integer, nonnegative
 
 RealArray: TypeAlias = NDArray[np.float64]

@@ -6,8 +6,8 @@ from functools import partial
 
 import sympy
 
-from ..alignment._matrix_words import matrices, reduced, trace
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from .lin_rfm import (
     DEPTH,
     DEPTH_POWER,

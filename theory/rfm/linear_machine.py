@@ -17,10 +17,10 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..alignment._matrix_words import matrices, reduced
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced
 from ..validation import positive
-from .kernel_gradients import RealArray, checked_metric, finite
+from .machine_gradients import RealArray, checked_metric, finite
 
 M, X, Xt, Y = matrices("M X X^T y")
 RIDGE = sympy.Symbol("lambda", positive=True)

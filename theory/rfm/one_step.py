@@ -27,10 +27,10 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..alignment._matrix_words import matrices, reduced, trace
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from ..validation import positive
-from .kernel_gradients import RealArray, finite
+from .machine_gradients import RealArray, finite
 
 if TYPE_CHECKING:
     from ..alignment.activations import Activation

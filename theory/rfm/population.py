@@ -5,7 +5,7 @@ r"""Population AGOP E[∇f∇fᵀ] under Gaussian inputs N(0, Σ), exactly.
     f(x) = g(Ux):    Uᵀ E[∇g∇gᵀ] U,              the mean over N(0, UΣUᵀ).
 
 The gradient is the ordinary one, almost everywhere: see `theory.rfm.jumps` for what it misses. The
-range of the AGOP is the space of directions on which f depends: see `theory.rfm.index_space`.
+range of the AGOP is the space of directions on which f depends: see `theory.rfm.dependence`.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..alignment._matrix_words import matrices, reduced, trace
-from ..alignment.correlations import finite_array
+from ..arrays import finite_array
 from ..derivation import Derivation, Step, first_nonzero
+from ..matrix_words import matrices, reduced, trace
 from ..validation import positive
 
 RealArray: TypeAlias = NDArray[np.float64]

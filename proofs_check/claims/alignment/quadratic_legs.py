@@ -14,9 +14,9 @@ from theory.alignment import quadratic
 
 from ...claim import Evidence, Formulas, Setting
 from ...legs import Case
+from ..rationals import differ, fraction, objects, rational
 from .quadratic_brute import flow_and_ptk, output
 from .quadratic_brute import preactivations as image
-from .rationals import differ, fraction, objects, rational
 
 SYMBOLIC = ("a_matrix", "sigma", "block", "flow", "nfm", "agop")
 SHAPES = ((3, 2, 4), (4, 3, 2), (2, 2, 2), (1, 1, 3))

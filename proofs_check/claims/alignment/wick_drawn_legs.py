@@ -16,8 +16,8 @@ from theory.alignment.wick import SPREAD, WIDTH
 from ...claim import Evidence, Formulas, Setting
 from ...legs import Case
 from ...statistics import compare_samples
+from ..rationals import evaluated
 from ..shared import BETA, formula
-from .rationals import evaluated
 from .wick_exact_legs import NAMES, WORDS
 from .wick_sampling import (
     averaged_radii,

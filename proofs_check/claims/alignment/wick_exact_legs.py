@@ -14,8 +14,8 @@ from theory.alignment.loop_equations import loop_equation_expectation
 from theory.alignment.wick import SPREAD, WIDTH
 
 from ...claim import Evidence, Formulas, Setting
+from ..rationals import differ, evaluated, fraction, number, objects, rational
 from ..shared import formula
-from .rationals import differ, evaluated, fraction, number, objects, rational
 from .wick_brute import expected_network, expected_words, expected_words_symbolic
 
 TAU = Fraction(3, 5)

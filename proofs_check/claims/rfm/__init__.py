@@ -1,5 +1,10 @@
 """Papers E, L and G's slice: AGOP and recursive feature machines."""
 
-from ...claim import Claim
+from . import fixed_points, grokking, kernels, population
 
-CLAIMS: tuple[Claim, ...] = ()
+CLAIMS = (
+    *kernels.CLAIMS,
+    *population.CLAIMS,
+    *fixed_points.CLAIMS,
+    *grokking.CLAIMS,
+)

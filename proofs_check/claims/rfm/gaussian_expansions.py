@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..alignment.rationals import number, rational
+from ..rationals import number, rational
 
 X = sympy.symbols("x0:3", real=True)
 S = sympy.Symbol("s", real=True)

@@ -12,7 +12,7 @@ from typing import Any
 from flint import arb, ctx
 
 from ...legs import ball
-from ..alignment.rationals import rational
+from ..rationals import rational
 
 PRECISION = 700
 """Bits of the balls."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from theory.rfm import kernel_profiles as profiles
-from theory.rfm.kernel_gradients import kernel_agop, kernel_gradients
+from theory.rfm.machine_gradients import kernel_agop, kernel_gradients
 
 from ...claim import Claim, Hypothesis, Mutant
 from ...legs import derivation_leg, digits_leg

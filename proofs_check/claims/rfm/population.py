@@ -14,13 +14,13 @@ import sympy
 from theory.derivation import Derivation
 from theory.rfm import hermite, jumps
 from theory.rfm import population_derivation as derivation
-from theory.rfm.index_space import index_space
+from theory.rfm.dependence import index_space
 from theory.rfm.population import multi_index_agop, population_agop, single_index_agop
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
 from ...statistics import compare_samples
-from ..alignment.rationals import differ
+from ..rationals import differ
 from ..shared import BETA, formula, joined
 from . import gaussian_expansions as brute
 

@@ -17,7 +17,7 @@ from theory.rfm.words import exact_value, rational_matrix
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case, derivation_leg, digits_leg
-from ..alignment.rationals import differ, rational
+from ..rationals import differ, rational
 from ..shared import formula
 
 if TYPE_CHECKING:

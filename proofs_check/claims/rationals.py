@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ...claim import Evidence
+from ..claim import Evidence
 
 
 def rational(rows: int, columns: int, seed: int) -> tuple[tuple[Fraction, ...], ...]:
