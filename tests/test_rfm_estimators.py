@@ -2,7 +2,10 @@
 
 import io
 import math
+import os
 import pickle
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +17,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from numerics.rfm import RFMClassifier, RFMRegressor, fit_rfm, memory, preset, progress
+from numerics.rfm import (
+    RFMClassifier,
+    RFMRegressor,
+    bandwidths,
+    fit_rfm,
+    memory,
+    preset,
+    progress,
+)
 from numerics.rfm.estimators import misclassified, project_to_simplex
 from numerics.rfm.kernel_agop import agop_of_kernel_machine
 from numerics.rfm.kernels import kernel_by_name
@@ -26,7 +37,7 @@ CHECKS = [
     pytest.param(estimator, check, id=f"{type(estimator).__name__}-{check.func.__name__}-{i}")
     for model in (RFMRegressor(), RFMClassifier())
     for i, (estimator, check) in enumerate(estimator_checks_generator(model, mark=None))
-    # It wants an environment variable that must be set before SciPy is imported.
+    # It wants an environment variable that is set before SciPy is imported: the next test.
     if check.func.__name__ != "check_array_api_input"
 ]
 
@@ -34,6 +45,20 @@ CHECKS = [
 @pytest.mark.parametrize(("estimator", "check"), CHECKS)
 def test_scikit_learn_accepts_the_estimator(estimator, check):
     check(estimator)
+
+
+def test_scikit_learn_accepts_everything_and_skips_nothing():
+    code = (
+        "from sklearn.utils.estimator_checks import check_estimator\n"
+        "from numerics.rfm import RFMClassifier, RFMRegressor\n"
+        "for model in (RFMRegressor(), RFMClassifier()):\n"
+        "    print(*{result['status'] for result in check_estimator(model, on_skip=None)})\n"
+    )
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["passed", "passed"]
 
 
 def sample(n=120, d=5, seed=0):
@@ -319,6 +344,8 @@ def test_available_memory_is_what_the_container_leaves(monkeypatch, tmp_path):
         ({"exponent": 0.0}, ValueError, "exponent = 0.0 must be"),
         ({"patience": 0}, ValueError, "patience = 0 must be an integer >= 1"),
         ({"solver": "lu"}, ValueError, "solver = 'lu' must be one of 'exact', 'iterative'"),
+        ({"validation_fraction": 1.5}, ValueError, "validation_fraction = 1.5 must be in"),
+        ({"validation_fraction": 0.0}, ValueError, "validation_fraction = 0.0 must be"),
         ({"dtype": "float16"}, ValueError, "dtype = 'float16' must be one of"),
         ({"kernel_params": {"degree": 2}}, TypeError, "kernel 'laplace' has no option"),
         ({"progress": "never"}, ValueError, "progress = 'never' must be True, False or 'auto'"),
@@ -426,6 +453,17 @@ def test_the_median_bandwidth_is_the_median_distance():
     assert math.isclose(model.bandwidth_, below, rel_tol=1e-12)
     same = RFMRegressor(rounds=0, bandwidth="median").fit(np.ones((4, 2)), np.arange(4.0))
     assert same.bandwidth_ == 1.0
+
+
+def test_the_median_of_many_points_is_that_of_some(monkeypatch):
+    monkeypatch.setattr(bandwidths, "SAMPLE", 60)
+    X, y = sample()
+    drawn = [
+        RFMRegressor(rounds=0, bandwidth="median", random_state=s).fit(X, y).bandwidth_
+        for s in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert math.isclose(drawn[0], drawn[2], rel_tol=0.1)
 
 
 @pytest.mark.parametrize("centring", ["none", "per_output", "joint"])

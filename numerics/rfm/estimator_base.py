@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..validation import choice
+from ..validation import choice, positive
 from .kernels import kernel_by_name
 from .machine import Recipe, Score, fit_rfm
 from .progress import progress_bar
@@ -155,7 +155,15 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         return points
 
     def _split(self, X: Array, y: Target, stratify: Target | None) -> tuple[Array, ...]:
-        """Two sets of points and their targets, (X, X_val, y, y_val), apart at random."""
+        """Two sets of points and their targets, (X, X_val, y, y_val), apart at random.
+
+        Raises:
+            ValueError: If the fraction is not between 0 and 1, or leaves a set or class empty.
+        """
+        if not 0 < positive("validation_fraction", self.validation_fraction) < 1:
+            raise ValueError(
+                f"validation_fraction = {self.validation_fraction!r} must be in (0, 1)"
+            )
         parts: tuple[Array, ...] = train_test_split(
             X,
             y,

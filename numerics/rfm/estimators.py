@@ -283,8 +283,8 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
 def project_to_simplex(scores: Array) -> Array:
     """The nearest probability vector to each row, shape (n, C); a row's common shift cancels.
 
-    >>> project_to_simplex(np.array([[0.5, 0.1, -2.0], [3.0, 0.0, 0.0]])).tolist()
-    [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0]]
+    >>> project_to_simplex(np.array([[0.5, 0.0, -2.0], [3.0, 0.0, 0.0]])).tolist()
+    [[0.75, 0.25, 0.0], [1.0, 0.0, 0.0]]
     """
     descending = -np.sort(-scores, axis=1)
     counts = np.arange(1, scores.shape[1] + 1, dtype=scores.dtype)

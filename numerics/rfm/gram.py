@@ -40,7 +40,8 @@ class Gram:
     """
 
     def __init__(self, n: int, dtype: torch.dtype, device: torch.device) -> None:
-        size = n * n * torch.finfo(dtype).bits / 8 * (1 if device.type == "cpu" else 2)
+        self.in_place = device.type == "cpu"
+        size = n * n * torch.finfo(dtype).bits / 8 * (1 if self.in_place else 2)
         require_memory(size, f"the kernel matrix of n = {n} samples", device)
         self.store = torch.empty(n, n, dtype=dtype, device=device)
         self.step = CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
@@ -122,7 +123,7 @@ class Gram:
 
     def _factorise(self) -> bool:
         """Put the Cholesky factor into `factor`; whether that failed."""
-        if self.store.device.type != "cpu":
+        if not self.in_place:
             self.factor, info = torch.linalg.cholesky_ex(self.store)
             return bool(info)
         # LAPACK itself: it works in place and leaves the other triangle alone. Its lower triangle
@@ -133,7 +134,7 @@ class Gram:
         return bool(info)
 
     def _substitute(self, targets: Tensor) -> Tensor:
-        if self.store.device.type != "cpu":
+        if not self.in_place:
             return torch.cholesky_solve(targets, self.factor)
         matrix = self.store.numpy().T
         potrs = lapack.spotrs if matrix.dtype == np.float32 else lapack.dpotrs
