@@ -26,7 +26,7 @@ import pytest
 PEER = os.environ.get("XRFM_PYTHON", "/tmp/xrfm-venv/bin/python")
 THREADS = 2
 REPETITIONS = 3
-SOLVERS = ("solve", "cholesky", "lu")
+SOLVERS = ("solve", "cholesky")  # "lu" fails in 0.4.5 and falls back to a hundredfold ridge
 
 COMMON = """
 import json, resource, sys, time, warnings
