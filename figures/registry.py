@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from .plot import Plot
 
-SLICES = ("ridgeless", "alignment")
+SLICES = ("ridgeless", "alignment", "rfm")
 """Modules figures.<slice>; each has FIGURES, a mapping from name to function."""
 
 Maker: TypeAlias = Callable[[], Plot]

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from figures import alignment, registry, ridgeless
+from figures import alignment, registry, rfm, ridgeless
 from figures.__main__ import main
 from figures.plot import NUMERICS, THEORY, Plot, Series
 from figures.saving import save, write_atomically
@@ -49,6 +49,11 @@ SMALL = {
         alignment.exponents, depths=(2, 3), seeds=2, times=3, resolution=5
     ),
     "alignment.speed_limited": partial(alignment.speed_limited, seeds=2, n=200, steps=120),
+    "rfm.rounds": partial(rfm.rounds, n=240, dimensions=(12, 6, 200), count=4),
+    "rfm.recovery": partial(rfm.recovery, sizes=(60, 90, 140, 200), d=10, seeds=3),
+    "rfm.images": partial(rfm.images, n=150, test=150, kept=(8, 64)),
+    "rfm.features": partial(rfm.features, n=400, d=4, width=32, epochs=20, rounds=3),
+    "rfm.tables": partial(rfm.tables, folds=2, rows=90, names=("wine", "diabetes")),
 }  # fmt: skip
 KERNELS = ("Gaussian", "Cauchy", "Laplace")
 
@@ -306,12 +311,12 @@ def test_the_command_line_prints_what_it_wrote(tmp_path, capsys, monkeypatch):
     assert sorted(printed) == sorted(map(str, tmp_path.iterdir()))
 
 
-@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "rfm", ""])
+@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "collapse", ""])
 def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys, name):
     assert main([name, "--out", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert repr(name) in message
-    assert "ridgeless, alignment, ridgeless.risk_against_bandwidth, ridgeless.ri" in message
+    assert "ridgeless, alignment, rfm, ridgeless.risk_against_bandwidth, ridg" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -328,7 +333,7 @@ def test_options_and_folders_that_cannot_be_used_are_refused(tmp_path, capsys, m
 def test_names_select_figures_and_slices():
     figures = registry.load()
     assert registry.select(figures, []) == list(figures)
-    assert registry.select(figures, ["ridgeless", "alignment"]) == list(figures)
+    assert registry.select(figures, ["ridgeless", "alignment", "rfm"]) == list(figures)
     assert set(registry.select(figures, ["alignment"])) == {f for f in SMALL if "alignment" in f}
     assert registry.select(figures, ["ridgeless.floor"]) == ["ridgeless.floor"]
 

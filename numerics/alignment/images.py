@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -300,18 +302,25 @@ def _bytes(value: object, axes: int) -> Pixels:
 
 def _idx_array(path: Path, magic: int) -> Pixels:
     with _named(path, f"an IDX file with magic number {magic:#x}"):
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        found = int.from_bytes(content[:4], "big")
-        if found != magic:
-            raise ValueError(f"the magic number is {found:#x}")
-        axes = magic & 0xFF
-        shape = np.frombuffer(content, ">u4", axes, 4).astype(int)
-        body = np.frombuffer(content, np.uint8, offset=4 * (axes + 1))
-        if body.size != np.prod(shape):
-            raise ValueError(f"{body.size} bytes follow, shape {tuple(shape)} needs others")
+        with _unzipped(path) as stream:
+            found = int.from_bytes(stream.read(4), "big")
+            if found != magic:
+                raise ValueError(f"the magic number is {found:#x}")
+            axes = magic & 0xFF
+            shape = tuple(np.frombuffer(stream.read(4 * axes), ">u4", axes).tolist())
+            needed = math.prod(shape)
+            # No more is unpacked than the header asks for: a small file may hold a huge one.
+            body = np.frombuffer(stream.read(needed + 1), np.uint8)
+        if body.size != needed:
+            more = " or more" if body.size > needed else ""
+            raise ValueError(f"{body.size}{more} bytes follow, shape {shape} needs {needed}")
         return body.reshape(shape)
+
+
+def _unzipped(path: Path) -> gzip.GzipFile | BufferedReader:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    return gzip.GzipFile(path) if zipped else path.open("rb")
 
 
 def _cifar_batch(path: Path, entry: str | None) -> tuple[Pixels, Labels]:
