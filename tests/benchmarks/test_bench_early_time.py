@@ -10,7 +10,7 @@ import pytest
 MEASURE = """
 import resource, sys, time
 import numpy as np
-from theory.alignment.early_time import early_time
+from theory.alignment.expansion import early_time
 n, d, k, o = map(int, sys.argv[2:])
 rng = np.random.default_rng(0)
 X, W, a, y = (rng.normal(size=s) for s in ((n, d), (k, d), (o, k), (n, o)))
