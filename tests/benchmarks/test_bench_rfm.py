@@ -8,9 +8,9 @@ time (all threads), which tells more on a machine that others use.
 
 The peer lives in an environment of its own:
 
-    python3 -m venv /tmp/xrfm-venv
-    /tmp/xrfm-venv/bin/pip install torch==2.13.0 xrfm==0.4.5 -c constraints.txt
-    XRFM_PYTHON=/tmp/xrfm-venv/bin/python make bench
+    python3 -m venv build/xrfm
+    build/xrfm/bin/pip install torch==2.13.0 xrfm==0.4.5 -c constraints.txt
+    XRFM_PYTHON=build/xrfm/bin/python make bench
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 
 import pytest
 
-PEER = os.environ.get("XRFM_PYTHON", "/tmp/xrfm-venv/bin/python")
+PEER = os.environ.get("XRFM_PYTHON", "build/xrfm/bin/python")
 THREADS = 2
 REPETITIONS = 3
-SOLVERS = ("solve", "cholesky")  # "lu" fails in 0.4.5 and falls back to a hundredfold ridge
+SOLVERS = ("solve", "cholesky")  # "lu" fails in 0.4.5 and is retried with a larger ridge
 
 COMMON = """
 import json, resource, sys, time, warnings
