@@ -93,7 +93,8 @@ def test_formulas_of_alignment_need_no_torch():
 
 
 @pytest.mark.parametrize(
-    "package", ["theory.ridgeless", "theory.alignment", "theory.rfm", "numerics.alignment"]
+    "package",
+    ["theory.ridgeless", "theory.alignment", "theory.rfm", "numerics.alignment", "numerics.rfm"],
 )
 def test_every_public_name_resolves_and_no_module_shadows_it(package):
     module = importlib.import_module(package)
