@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from numerics.rfm import gram
+from numerics.rfm import blocks, cholesky, kernels
 from numerics.rfm.gram import Gram
 from numerics.rfm.kernel_agop import CENTRINGS, agop_of_kernel_machine
 from numerics.rfm.kernels import KERNELS, LpExponential, Polynomial, kernel_by_name
@@ -190,20 +190,23 @@ def test_many_blocks_are_one(monkeypatch):
     arguments = (alpha, X, Z, None, torch.arange(30) % 9 - 1)
     whole = [agop_of_kernel_machine(kernel, *arguments, centring=c) for c in CENTRINGS]
     monkeypatch.setattr("numerics.rfm.kernels.BLOCK", 40)
-    monkeypatch.setattr("numerics.rfm.kernels.OUTPUTS", 40)
+    gradients = kernel.gradients(*arguments)
+    monkeypatch.setattr("numerics.rfm.kernels.WEIGHTED", 2 * Z.numel())  # two outputs, then one
     for c, wanted in zip(CENTRINGS, whole, strict=True):
         assert torch.allclose(agop_of_kernel_machine(kernel, *arguments, centring=c), wanted)
+    assert torch.allclose(kernel.gradients(*arguments), gradients)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("in_place", [True, False])
-def test_gram_solves_and_takes_the_agop_in_one_array(name, options, dtype, in_place, monkeypatch):
-    monkeypatch.setattr(gram, "CPU_BLOCK", 16)
+@pytest.mark.parametrize("weighted", [2**26, 1])
+def test_gram_solves_and_takes_the_agop_in_one_array(name, options, dtype, weighted, monkeypatch):
+    monkeypatch.setattr(blocks, "SIDE", 16)
+    monkeypatch.setattr(cholesky, "SIDE", 12)
+    monkeypatch.setattr(kernels, "WEIGHTED", weighted)  # outputs together, or one by one
     X, Y = normal(50, 4, dtype=dtype), normal(50, 2, seed=1, dtype=dtype)
     kernel, ridge = kernel_by_name(name, L, **options), 0.5
     system = Gram(50, dtype, torch.device("cpu"))
-    system.in_place = in_place  # torch's own factorisation, as on other devices
     for _ in range(2):  # the array is used again in the next round
         system.fill(kernel, X, ridge)
         alpha = system.solve(Y, ridge)

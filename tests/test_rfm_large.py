@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from numerics.rfm import iterative, tiles
+from numerics.rfm import blocks, iterative
 from numerics.rfm.estimators import RFMRegressor
 from numerics.rfm.iterative import ConvergenceError, NystromPreconditioner, solve
 from numerics.rfm.kernel_agop import CENTRINGS, agop_of_kernel_machine
@@ -48,7 +48,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 37 rows, so that a hundred points make a few, the last of them smaller."""
-    monkeypatch.setattr(tiles, "SIDE", 37)
+    monkeypatch.setattr(blocks, "SIDE", 37)
 
 
 # Products

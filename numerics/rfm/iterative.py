@@ -24,8 +24,9 @@ from torch import Tensor
 
 from ..alignment.outer_products import OuterProducts
 from ..validation import integer, nonnegative, positive
+from .blocks import slices
 from .kernels import Kernel
-from .tiles import TiledKernel, slices
+from .tiles import TiledKernel
 
 MEMORY = 2**31
 """Bytes that the preconditioner's matrix B may take, unless its rank is given."""
@@ -167,7 +168,7 @@ class NystromPreconditioner:
 
     def solve(self, vectors: Tensor) -> Tensor:
         """P⁻¹v = (v − B(μI + BᵀB)⁻¹Bᵀv)/μ for vectors in double precision, shape (n, m)."""
-        parts = list(slices(len(vectors), vectors.device))
+        parts = slices(len(vectors), vectors.device)
         inner = vectors.new_zeros(self.B.shape[1], vectors.shape[1])
         for rows in parts:
             inner.addmm_(self.B[rows].double().T, vectors[rows])

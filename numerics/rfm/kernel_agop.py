@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor
 
 from ..validation import choice
-from .checks import check_alpha, check_pair
-from .kernels import Kernel
+from .blocks import pairs_of_slices, slices
+from .checks import Pair, check_alpha, check_pair
+from .kernels import Kernel, output_groups
 
 CENTRINGS = ("none", "per_output", "joint")
 """Which mean is removed from the gradients ∇f_c(x) before their outer products are averaged.
@@ -51,9 +53,13 @@ def agop_of_kernel_machine(
     pair = check_pair(X_eval, centres, M, self_index)
     if not len(pair.X):
         raise ValueError("X_eval has no rows: there must be at least 1")
-    blocks = kernel.raw_gradients(check_alpha(alpha, pair.Z), pair)
+    alpha = check_alpha(alpha, pair.Z)
     alone = diagonal and (M is None or M.ndim == 1)  # a full M mixes what the diagonal needs
-    agop = pull_moment(kernel, mean_outer_product(blocks, centring, alone), pair.M)
+    moments = Moments(centring, alone)
+    for outputs in output_groups(alpha, pair.Z):
+        for block in kernel.raw_gradients(alpha[:, outputs], pair):
+            moments.add(block, outputs.start)
+    agop = pull_moment(kernel, moments.mean(), pair.M)
     return agop.diagonal().clone() if diagonal and not alone else agop
 
 
@@ -64,6 +70,42 @@ def pull_moment(kernel: Kernel, moment: Tensor, M: Tensor | None) -> Tensor:
         agop = kernel.pull(half.T, M)
         return (agop + agop.T) / 2
     return kernel.pull(kernel.pull(moment, M), M)
+
+
+def moment_at_centres(
+    kernel: Kernel,
+    alpha: Tensor,
+    points: Tensor,
+    tile: Callable[[slice, slice], Tensor],
+    *,
+    centring: str,
+    diagonal: bool,
+) -> Tensor:
+    """Mean outer product of the raw gradients at the centres, each pair of points taken once.
+
+    Args:
+        kernel: K.
+        alpha: Coefficients, shape (n, outputs).
+        points: The centres, where the metric is the identity, shape (n, d).
+        tile: The pairwise matrix of two slices, with 0 where a point meets itself; is overwritten.
+        centring: Which mean is removed.
+        diagonal: Only the squares of each coordinate, shape (d,).
+    """
+    n, device = len(points), points.device
+    moments = Moments(centring, diagonal)
+    for outputs in output_groups(alpha, points):
+        weighted = kernel.weighted(alpha[:, outputs], points)
+        sums = kernel.sums(n, weighted, points)
+        for rows, columns in pairs_of_slices(n, device):
+            slopes = kernel.slopes_(tile(rows, columns))
+            pair = Pair(points[rows], points[columns])
+            kernel.add_terms_(sums[rows], slopes, weighted[columns], pair)
+            if rows != columns:
+                pair = Pair(points[columns], points[rows])
+                kernel.add_terms_(sums[columns], slopes.T, weighted[rows], pair)
+        for rows in slices(n, device):
+            moments.add(kernel.combined(sums[rows], points[rows]), outputs.start)
+    return moments.mean()
 
 
 def mean_outer_product(blocks: Iterable[Tensor], centring: str, diagonal: bool) -> Tensor:
@@ -91,33 +133,40 @@ class Moments:
         self.centring = choice("centring", centring, CENTRINGS)
         self.diagonal = diagonal
         self.samples = 0
-        self.shift: Tensor | None = None
         self.products: Tensor
-        self.sums: Tensor
+        # Of each group of outputs, by its first output.
+        self.shifts: dict[int, Tensor] = {}
+        self.sums: dict[int, Tensor] = {}
 
-    def add(self, block: Tensor) -> None:
-        """Take in the gradients of some samples, shape (rows, outputs, d)."""
+    def add(self, block: Tensor, first: int = 0) -> None:
+        """Take in the gradients of some samples, shape (rows, outputs, d).
+
+        Args:
+            block: The gradients.
+            first: Number of their first output, where outputs come in groups.
+        """
         if self.centring != "none":
-            if self.shift is None:
-                self.shift = block.mean(dim=0)
-            block = block - self.shift
+            if first not in self.shifts:
+                self.shifts[first] = block.mean(dim=0)
+                self.sums[first] = torch.zeros_like(self.shifts[first])
+            block = block - self.shifts[first]
+            self.sums[first] += block.sum(dim=0)
         rows = block.reshape(-1, block.shape[-1])
         products = rows.square().sum(dim=0) if self.diagonal else rows.T @ rows
-        sums = block.sum(dim=0)
-        if self.samples:
-            products, sums = self.products.add_(products), self.sums.add_(sums)
-        self.products, self.sums, self.samples = products, sums, self.samples + len(block)
+        self.products = self.products.add_(products) if self.samples else products
+        if not first:
+            self.samples += len(block)
 
     def mean(self) -> Tensor:
         """The mean outer product so far, (d, d) or (d,)."""
         products = self.products / self.samples
         if self.centring == "none":
             return products
-        mean = self.sums / self.samples
+        mean = torch.cat(list(self.sums.values())) / self.samples
         products -= self._outer(mean)
         if self.centring == "joint":
             # What each output's own mean has beyond the common one was removed, and belongs.
-            own = mean if self.shift is None else mean + self.shift
+            own = mean + torch.cat(list(self.shifts.values()))
             products += self._outer(own - own.mean(dim=0))
         return products
 

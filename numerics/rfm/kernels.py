@@ -28,8 +28,8 @@ from .metric import apply_metric, metric_root, squared_distances, zero_at
 BLOCK = 2**21
 """Entries of the pairwise matrix that are worked on at a time where it need not be kept."""
 
-OUTPUTS = 2**24
-"""Entries of the weighted centres, (m, outputs, d), that are formed at a time."""
+WEIGHTED = 2**26
+"""Entries of the weighted centres, (m, outputs, d), that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +93,24 @@ class Kernel(ABC):
         """
         pair = check_pair(X_eval, centres, M, self_index)
         weights = check_alpha(alpha, pair.Z)
-        pieces = [self.pull(raw, pair.M) for raw in self.raw_gradients(weights, pair)]
-        gradients = torch.cat(pieces or [pair.X.new_zeros(0, weights.shape[1], pair.X.shape[1])])
+        n, d = pair.X.shape
+        gradients = pair.X.new_empty(n, weights.shape[1], d)
+        for outputs in output_groups(weights, pair.Z):
+            start = 0
+            for raw in self.raw_gradients(weights[:, outputs], pair):
+                gradients[start : start + len(raw), outputs] = self.pull(raw, pair.M)
+                start += len(raw)
         return gradients[:, 0] if alpha.ndim == 1 else gradients
 
     def raw_gradients(self, alpha: Tensor, pair: Pair) -> Iterator[Tensor]:
         """The gradients before `pull`, for one block of rows of X after the other."""
         near = self.centred(pair)
-        rows = max(1, BLOCK // len(near.Z))
+        rows, weighted = max(1, BLOCK // len(near.Z)), self.weighted(alpha, near.Z)
         for start in range(0, len(near.X), rows):
             block = near.rows(slice(start, start + rows))
-            yield self.contract(self.slopes_(self.pairs(block)), alpha, block)
+            sums = self.sums(len(block.X), weighted, near.Z)
+            self.add_terms_(sums, self.slopes_(self.pairs(block)), weighted, block)
+            yield self.combined(sums, block.X)
 
     def centred(self, pair: Pair) -> Pair:
         """The points shifted, if that changes nothing but rounding."""
@@ -122,8 +129,20 @@ class Kernel(ABC):
         """The weights w of the gradient, in the place of the pairwise matrix."""
 
     @abstractmethod
-    def contract(self, slopes: Tensor, alpha: Tensor, pair: Pair) -> Tensor:
-        """Σ_i α_ic w(x, z_i) v(x, z_i), shape (n, outputs, d)."""
+    def weighted(self, alpha: Tensor, Z: Tensor) -> Tensor:
+        """What the weights w are multiplied with, made once for all x: one row for each centre."""
+
+    def sums(self, n: int, weighted: Tensor, Z: Tensor) -> Tensor:  # noqa: ARG002
+        """Zeros, to which `add_terms_` adds: one row for each of n points x."""
+        return weighted.new_zeros(n, weighted.shape[1])
+
+    def add_terms_(self, sums: Tensor, slopes: Tensor, weighted: Tensor, pair: Pair) -> None:  # noqa: ARG002
+        """Add the terms of these centres to the sums over all centres."""
+        sums.addmm_(slopes, weighted)
+
+    def combined(self, sums: Tensor, X: Tensor) -> Tensor:
+        """Σ_i α_ic w(x, z_i) v(x, z_i), shape (n, outputs, d), from the sums."""
+        return sums.unflatten(1, (-1, X.shape[1]))
 
     def pull(self, raw: Tensor, M: Tensor | None) -> Tensor:
         """A applied to the last axis: M, unless the kernel says otherwise."""
@@ -141,10 +160,15 @@ class RadialKernel(Kernel):
         """r², with cancellation mended where points are close, and 0 for the pairs in `index`."""
         return squared_distances(pair.X, pair.Z, pair.M, pair.index)
 
-    def contract(self, slopes: Tensor, alpha: Tensor, pair: Pair) -> Tensor:
-        """Σ_i α_ic w(x, z_i)(x − z_i), by a matrix product for each group of outputs."""
-        totals = slopes @ alpha
-        return totals[:, :, None] * pair.X[:, None, :] - weighted_sums(slopes, alpha, pair.Z)
+    def weighted(self, alpha: Tensor, Z: Tensor) -> Tensor:
+        """α_ic beside −α_ic z_i, shape (m, outputs + outputs d)."""
+        return torch.cat([alpha, _products(alpha, Z).neg_()], dim=1)
+
+    def combined(self, sums: Tensor, X: Tensor) -> Tensor:
+        """Σ_i α_ic w(x, z_i)(x − z_i)."""
+        outputs, d = sums.shape[1] // (1 + X.shape[1]), X.shape[1]
+        centres = sums[:, outputs:].unflatten(1, (outputs, d))
+        return torch.addcmul(centres, sums[:, :outputs, None], X[:, None, :])
 
 
 class Laplace(RadialKernel):
@@ -261,16 +285,23 @@ class LpExponential(Kernel):
         growth = N.pow_(self.power - self.norm)
         return growth.mul_(decay).mul_(-self.power * self.bandwidth**-self.power)
 
-    def contract(self, slopes: Tensor, alpha: Tensor, pair: Pair) -> Tensor:
+    def weighted(self, alpha: Tensor, Z: Tensor) -> Tensor:  # noqa: ARG002
+        """α itself: the terms are no products with the centres."""
+        return alpha
+
+    def sums(self, n: int, weighted: Tensor, Z: Tensor) -> Tensor:
+        """Zeros, shape (n, outputs d)."""
+        return weighted.new_zeros(n, weighted.shape[1] * Z.shape[1])
+
+    def add_terms_(self, sums: Tensor, slopes: Tensor, weighted: Tensor, pair: Pair) -> None:
         """Σ_i α_ic w_i sign(u_ik)|u_ik|^(p−1), u_i = M^½(x − z_i)."""
         root = metric_root(pair.M)
         U, V = apply_metric(pair.X, root), apply_metric(pair.Z, root)
-        columns = []
+        by_coordinate = sums.unflatten(1, (-1, U.shape[1]))
         for k in range(U.shape[1]):
             u = U[:, k, None] - V[None, :, k]
             power = u.sign() if self.norm == 1 else u.sign().mul_(u.abs_().pow_(self.norm - 1))
-            columns.append(power.mul_(slopes) @ alpha)
-        return torch.stack(columns, dim=-1)
+            by_coordinate[:, :, k] += power.mul_(slopes) @ weighted
 
     def pull(self, raw: Tensor, M: Tensor | None) -> Tensor:
         """M^½ applied to the last axis."""
@@ -284,9 +315,9 @@ class InnerProductKernel(Kernel):
         """Inner products xᵀMz/L²."""
         return (apply_metric(pair.X, pair.M) @ pair.Z.T).mul_(self.bandwidth**-2)
 
-    def contract(self, slopes: Tensor, alpha: Tensor, pair: Pair) -> Tensor:
-        """Σ_i α_ic w(x, z_i) z_i."""
-        return weighted_sums(slopes, alpha, pair.Z)
+    def weighted(self, alpha: Tensor, Z: Tensor) -> Tensor:
+        """α_ic z_i, shape (m, outputs d)."""
+        return _products(alpha, Z)
 
 
 class Linear(InnerProductKernel):
@@ -384,15 +415,15 @@ def check_power(norm: float, power: float) -> None:
         raise ValueError(f"power = {power!r} must be in (0, norm], norm = {norm!r}")
 
 
-def weighted_sums(slopes: Tensor, alpha: Tensor, Z: Tensor) -> Tensor:
-    """Σ_i w(x, z_i) α_ic z_i, shape (n, outputs, d), in groups of outputs that bound memory."""
-    m, d = Z.shape
-    group = max(1, OUTPUTS // max(1, m * d))
-    sums = [
-        slopes @ (part[:, :, None] * Z[:, None, :]).reshape(m, -1)
-        for part in torch.split(alpha, group, dim=1)
-    ]
-    return torch.cat(sums, dim=1).reshape(len(slopes), alpha.shape[1], d)
+def output_groups(alpha: Tensor, Z: Tensor) -> list[slice]:
+    """The outputs in groups whose weighted centres are held at a time."""
+    group = max(1, WEIGHTED // max(1, Z.numel()))
+    return [slice(c, min(c + group, alpha.shape[1])) for c in range(0, alpha.shape[1], group)]
+
+
+def _products(alpha: Tensor, Z: Tensor) -> Tensor:
+    """α_ic z_i, shape (m, outputs d)."""
+    return (alpha[:, :, None] * Z[:, None, :]).flatten(1)
 
 
 def _drop_zeros_(pairs: Tensor) -> Tensor:

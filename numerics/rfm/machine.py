@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..validation import choice, integer, nonnegative, positive
 from .bandwidths import median_bandwidth
+from .blocks import slices
 from .checks import Pair, check_points
 from .kernel_agop import CENTRINGS
-from .kernels import BLOCK, Kernel, Laplace
+from .kernels import Kernel, Laplace
 from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
 from .systems import SOLVERS, System, system_by_name
 
@@ -254,10 +255,13 @@ class _Fit:
 
 
 def _values(kernel: Kernel, X: Tensor, Z: Tensor, alpha: Tensor) -> Tensor:
-    """K(X, Z)α, for some rows of X after the other; the metric is the identity."""
-    rows = max(1, BLOCK // len(Z))
-    parts = [kernel.values_(kernel.pairs(Pair(part, Z))) @ alpha for part in torch.split(X, rows)]
-    return torch.cat(parts)
+    """K(X, Z)α block by block; the metric is the identity."""
+    values = X.new_zeros(len(X), alpha.shape[1])
+    for rows in slices(len(X), X.device):
+        for columns in slices(len(Z), X.device):
+            block = kernel.values_(kernel.pairs(Pair(X[rows], Z[columns])))
+            values[rows].addmm_(block, alpha[columns])
+    return values
 
 
 def _check_sample(name: str, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:

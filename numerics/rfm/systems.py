@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ..validation import choice
 from .gram import Gram
+from .kernel_agop import moment_at_centres
 from .kernels import Kernel
+from .tiles import TiledKernel
 
 SOLVERS = ("exact", "iterative")
 """How the linear system is solved.
@@ -61,12 +63,10 @@ class Tiled:
 
     def agop(self, alpha: Tensor, centring: str, diagonal: bool) -> Tensor:
         """AGOP at the points themselves, tile by tile."""
-        from .tiles import streaming_agop
-
-        index = torch.arange(len(self.points), device=self.points.device)
-        X = self.points
-        agop = streaming_agop(self.kernel, alpha, X, X, None, index, centring=centring)
-        return agop.diagonal().clone() if diagonal else agop
+        tile = TiledKernel(self.kernel, self.points).pairs
+        return moment_at_centres(
+            self.kernel, alpha, self.points, tile, centring=centring, diagonal=diagonal
+        )
 
 
 def system_by_name(solver: str, points: Tensor, seed: int) -> System:

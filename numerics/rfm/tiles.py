@@ -13,16 +13,11 @@ import torch
 from torch import Tensor
 
 from ..validation import choice
+from .blocks import pairs_of_slices, slices
 from .checks import Pair, check_alpha, check_pair
 from .kernel_agop import CENTRINGS, mean_outer_product
 from .kernels import Kernel
 from .metric import apply_metric, metric_root
-
-SIDE = 1024
-"""Rows and columns of a tile: what a processor's cache holds."""
-
-LARGE_SIDE = 8192
-"""The same on other devices, where starting an operation is what costs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +51,14 @@ class TiledKernel:
         return len(self.points)
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """K(x_i, x_j) for i and j in two slices, newly made; a point's own distance is 0."""
-        index = torch.arange(rows.start, rows.stop, device=self.points.device) - columns.start
-        index[(index < 0) | (index >= columns.stop - columns.start)] = -1
-        pair = Pair(self.points[rows], self.points[columns], None, index)
-        return self.kernel.values_(self.kernel.pairs(pair))
+        """K(x_i, x_j) for i and j in two slices, the same or disjoint; newly made."""
+        return self.kernel.values_(self.pairs(rows, columns))
+
+    def pairs(self, rows: slice, columns: slice) -> Tensor:
+        """The same of the pairwise matrix; a point's own distance is 0."""
+        X, Z = self.points[rows], self.points[columns]
+        same = torch.arange(len(X), device=X.device) if rows == columns else None
+        return self.kernel.pairs(Pair(X, Z, None, same))
 
     def columns(self, chosen: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """K(x_i, x_j) for all i, slice by slice, and the chosen j."""
@@ -83,13 +81,11 @@ class TiledKernel:
         """
         v = vectors.to(self.points.dtype)
         total = torch.zeros_like(vectors)
-        blocks = list(slices(len(self), self.points.device))
-        for i, rows in enumerate(blocks):
-            for columns in blocks[i:]:
-                tile = self.tile(rows, columns)
-                total[rows] += tile @ v[columns]
-                if columns != rows:
-                    total[columns] += tile.T @ v[rows]
+        for rows, columns in pairs_of_slices(len(self), self.points.device):
+            tile = self.tile(rows, columns)
+            total[rows] += tile @ v[columns]
+            if columns != rows:
+                total[columns] += tile.T @ v[rows]
         return total
 
 
@@ -132,13 +128,6 @@ def streaming_agop(
     return (agop + agop.T) / 2
 
 
-def slices(length: int, device: torch.device) -> Iterator[slice]:
-    """Slices that cover a length, each as long as a tile's side."""
-    side = SIDE if device.type == "cpu" else LARGE_SIDE
-    for start in range(0, length, side):
-        yield slice(start, min(start + side, length))
-
-
 def _mapped(kernel: Kernel, pair: Pair) -> Pair:
     """The points under M^½, where the metric is the identity: K_M(x, z) = K(M^½x, M^½z)."""
     root = metric_root(pair.M)
@@ -158,10 +147,12 @@ def _tile(pair: Pair, rows: slice, columns: slice) -> Pair:
 def _gradients(kernel: Kernel, alpha: Tensor, pair: Pair) -> Iterator[Tensor]:
     """∇f_c at one slice of points after the other, in the coordinates M^½x."""
     for rows in slices(len(pair.X), pair.X.device):
-        total: Tensor | None = None
+        sums: Tensor | None = None
         for columns in slices(len(pair.Z), pair.X.device):
             tile = _tile(pair, rows, columns)
-            part = kernel.contract(kernel.slopes_(kernel.pairs(tile)), alpha[columns], tile)
-            total = part if total is None else total.add_(part)
-        assert total is not None  # there is at least one centre
-        yield kernel.pull(total, None)
+            weighted = kernel.weighted(alpha[columns], tile.Z)
+            if sums is None:
+                sums = kernel.sums(len(tile.X), weighted, tile.Z)
+            kernel.add_terms_(sums, kernel.slopes_(kernel.pairs(tile)), weighted, tile)
+        assert sums is not None  # there is at least one centre
+        yield kernel.pull(kernel.combined(sums, pair.X[rows]), None)
