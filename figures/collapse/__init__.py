@@ -1,0 +1,1 @@
+"""Figures of the slice `collapse`: features that collapse layer by layer."""

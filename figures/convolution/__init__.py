@@ -1,0 +1,1 @@
+"""Figures of the slice `convolution`: features of patches."""

@@ -1,0 +1,1 @@
+"""Deep recursive feature machines, and how collapsed features are."""

@@ -1,0 +1,1 @@
+"""Convolutional recursive feature machines, and the patch-AGOP of convolutional networks."""

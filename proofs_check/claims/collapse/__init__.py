@@ -1,0 +1,3 @@
+"""Paper B's slice: the AGOP and deep neural collapse."""
+
+CLAIMS = ()

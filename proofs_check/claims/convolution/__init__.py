@@ -1,0 +1,3 @@
+"""Paper D's slice: convolutional networks and recursive feature machines."""
+
+CLAIMS = ()
