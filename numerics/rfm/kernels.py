@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..validation import choice, integer, nonnegative, positive
 from .checks import Pair, check_alpha, check_pair
-from .metric import apply_metric, metric_root, squared_distances, zero_at
+from .metric import apply_metric, map_pair, metric_root, squared_distances, zero_at
 
 BLOCK = 2**21
 """Entries of the pairwise matrix that are worked on at a time where it need not be kept."""
@@ -113,7 +113,7 @@ class Kernel(ABC):
             yield self.combined(sums, block.X)
 
     def centred(self, pair: Pair) -> Pair:
-        """The points shifted, if that changes nothing but rounding."""
+        """The points in the coordinates where the sums are taken; `pull` belongs to the metric."""
         return pair
 
     @abstractmethod
@@ -142,7 +142,7 @@ class Kernel(ABC):
 
     def combined(self, sums: Tensor, X: Tensor) -> Tensor:
         """Σ_i α_ic w(x, z_i) v(x, z_i), shape (n, outputs, d), from the sums."""
-        return sums.unflatten(1, (-1, X.shape[1]))
+        return sums.view(len(sums), -1, X.shape[1])
 
     def pull(self, raw: Tensor, M: Tensor | None) -> Tensor:
         """A applied to the last axis: M, unless the kernel says otherwise."""
@@ -167,7 +167,7 @@ class RadialKernel(Kernel):
     def combined(self, sums: Tensor, X: Tensor) -> Tensor:
         """Σ_i α_ic w(x, z_i)(x − z_i)."""
         outputs, d = sums.shape[1] // (1 + X.shape[1]), X.shape[1]
-        centres = sums[:, outputs:].unflatten(1, (outputs, d))
+        centres = sums[:, outputs:].view(len(sums), outputs, d)
         return torch.addcmul(centres, sums[:, :outputs, None], X[:, None, :])
 
 
@@ -268,6 +268,13 @@ class LpExponential(Kernel):
         super().__post_init__()
         check_power(self.norm, self.power)
 
+    def centred(self, pair: Pair) -> Pair:
+        """In the coordinates M^½x, mapped once for all blocks; equal points stay equal."""
+        if pair.M is None:
+            return pair
+        X, Z = map_pair(pair.X, pair.Z, metric_root(pair.M))
+        return Pair(X, Z, None, pair.index)
+
     def pairs(self, pair: Pair) -> Tensor:
         """‖M^½(x − z)‖_p."""
         root = metric_root(pair.M)
@@ -297,7 +304,7 @@ class LpExponential(Kernel):
         """Σ_i α_ic w_i sign(u_ik)|u_ik|^(p−1), u_i = M^½(x − z_i)."""
         root = metric_root(pair.M)
         U, V = apply_metric(pair.X, root), apply_metric(pair.Z, root)
-        by_coordinate = sums.unflatten(1, (-1, U.shape[1]))
+        by_coordinate = sums.view(len(sums), -1, U.shape[1])
         for k in range(U.shape[1]):
             u = U[:, k, None] - V[None, :, k]
             power = u.sign() if self.norm == 1 else u.sign().mul_(u.abs_().pow_(self.norm - 1))

@@ -21,6 +21,7 @@ from .checks import Pair, check_points
 from .kernel_agop import CENTRINGS
 from .kernels import Kernel, Laplace
 from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
+from .metric import distinct_rows
 from .systems import SOLVERS, System, system_by_name
 
 Score = Callable[[Tensor, Tensor], float]
@@ -193,7 +194,8 @@ class _Fit:
         self.generator = torch.Generator().manual_seed(seed)
         self.system: System = system_by_name(recipe.solver, X, seed)
         near = recipe.kernel.centred(Pair(X if validation is None else validation[0], X))
-        self.near_validation, self.near = near.X, near.Z
+        self.near_validation = near.X
+        self.distinct, self.places = distinct_rows(near.Z)
         self.history: list[Round] = []
         self.best: Machine
         self.lowest = float("inf")
@@ -217,7 +219,7 @@ class _Fit:
         return replace(self.best, history=tuple(self.history))
 
     def _round(self, number: int, metric: Metric) -> tuple[Machine, float | None]:
-        recipe, points = self.recipe, metric.map(self.near)
+        recipe, points = self.recipe, self._mapped(metric)
         kernel = self._kernel(points)
         self.system.fill(kernel, points, recipe.ridge)
         try:
@@ -227,6 +229,11 @@ class _Fit:
         moment = self.system.agop(alpha, recipe.centring, recipe.diagonal)
         machine = Machine(kernel, alpha, self.X, metric, metric.pull(moment), number)
         return machine, self._error(machine, points)
+
+    def _mapped(self, metric: Metric) -> Tensor:
+        """The points in the metric's coordinates; equal ones stay equal, see `map_rows`."""
+        mapped = metric.map(self.distinct)
+        return mapped if self.places is None else mapped[self.places]
 
     def _kernel(self, points: Tensor) -> Kernel:
         kernel = self.recipe.kernel

@@ -21,6 +21,34 @@ def apply_metric(X: Tensor, M: Tensor | None) -> Tensor:
     return X * M if M.ndim == 1 else X @ M
 
 
+def distinct_rows(X: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The different rows of X, and the place of each row among them; None if no row repeats."""
+    rows, places = torch.unique(X, dim=0, return_inverse=True)
+    return (X, None) if len(rows) == len(X) else (rows, places)
+
+
+def map_rows(X: Tensor, root: Tensor | None) -> Tensor:
+    """X M^½, in which equal rows stay equal.
+
+    A matrix product alone does not promise that: the rounding of a row depends on where it stands,
+    and 1/r of a distance r that should be 0 drowns all other terms of a gradient.
+    """
+    if root is None or root.ndim == 1:
+        return apply_metric(X, root)
+    rows, places = distinct_rows(X)
+    mapped = apply_metric(rows, root)
+    return mapped if places is None else mapped[places]
+
+
+def map_pair(X: Tensor, Z: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
+    """X M^½ and Z M^½; a row of X that equals one of Z stays equal to it."""
+    if X is Z:
+        mapped = map_rows(X, root)
+        return mapped, mapped
+    both = map_rows(torch.cat([X, Z]), root)
+    return both[: len(X)], both[len(X) :]
+
+
 def metric_root(M: Tensor | None) -> Tensor | None:
     """M^½: of a diagonal entry by entry, of a full matrix the symmetric root.
 

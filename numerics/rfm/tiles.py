@@ -17,7 +17,7 @@ from .blocks import pairs_of_slices, slices
 from .checks import Pair, check_alpha, check_pair
 from .kernel_agop import CENTRINGS, mean_outer_product
 from .kernels import Kernel
-from .metric import apply_metric, metric_root
+from .metric import apply_metric, map_pair, metric_root
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +130,7 @@ def streaming_agop(
 
 def _mapped(kernel: Kernel, pair: Pair) -> Pair:
     """The points under M^½, where the metric is the identity: K_M(x, z) = K(M^½x, M^½z)."""
-    root = metric_root(pair.M)
-    X = apply_metric(pair.X, root)
-    Z = X if pair.X is pair.Z else apply_metric(pair.Z, root)
+    X, Z = map_pair(pair.X, pair.Z, metric_root(pair.M))
     return kernel.centred(Pair(X, Z, None, pair.index))
 
 
