@@ -101,11 +101,91 @@ def test_means_are_integrals(expression):
         (S, sympy.eye(2), ValueError, r"covariance has shape \(2, 2\); \(1, 1\)"),
         (S, sympy.Matrix([[-1]]), ValueError, "covariance has a negative eigenvalue"),
         (S, sympy.Matrix([[0.5]]), TypeError, "covariance has the Float 0.5"),
+        (S, [[sympy.nan]], ValueError, "covariance = nan; finite"),
+        (S, [[sympy.I]], ValueError, "covariance has the entry I; real"),
+        (S, [[1, 2], [3]], ValueError, "covariance = .* has rows of unequal length"),
+        (S, 3, TypeError, "covariance = 3; a matrix, or rows"),
+        (S, [["a"]], TypeError, "covariance = .* no strings"),
+        (sympy.nan, None, ValueError, "expression = nan; finite"),
+        (sympy.oo * S, None, ValueError, "expression = .*; finite"),
+        ("s", None, TypeError, "expression = 's'; an exact expression"),
+        (None, None, TypeError, "expression = None; an exact expression"),
+        (True, None, TypeError, "expression = True; an exact expression"),
+        (sympy.Symbol("s") ** 2, None, ValueError, "not the variable of this name"),
+        (sympy.cos(S**2), None, ValueError, "sines and cosines of degree 1"),
+        (sympy.exp((1 + sympy.I) * S**2), None, ValueError, "sines and cosines of degree 1"),
     ],
 )
 def test_means_refuse_bad_input(expression, covariance, error, message):
     with pytest.raises(error, match=message):
         gaussian_mean(expression, (S,), covariance)
+
+
+@pytest.mark.parametrize(
+    ("variables", "error", "message"),
+    [
+        ((S, S), ValueError, "all different"),
+        ((), ValueError, "at least one"),
+        (("s",), TypeError, "variables hold 's'"),
+        (S, TypeError, "variables = s; a sequence"),
+    ],
+)
+@pytest.mark.parametrize("call", [gaussian_mean, index_space, population_agop])
+def test_bad_variables_are_refused_everywhere(call, variables, error, message):
+    with pytest.raises(error, match=message):
+        call(S**2, variables)
+    with pytest.raises(error, match=message):
+        hermite_coefficients(S**2, variables, 2)
+
+
+def test_a_cosine_of_a_square_would_take_the_wrong_root():
+    """Why it is refused: E cos(r²) in three dimensions is negative, the principal root positive."""
+    rng = np.random.default_rng(0)
+    found = np.cos((rng.standard_normal((200_000, 3)) ** 2).sum(axis=1)).mean()
+    principal = sympy.re(1 / sympy.sqrt(sympy.expand((1 - 2 * sympy.I) ** 3)))
+    assert found == pytest.approx(-float(principal), abs=0.01)
+    with pytest.raises(ValueError, match="sines and cosines of degree 1"):
+        gaussian_mean(sympy.cos(X[0] ** 2 + X[1] ** 2 + X[2] ** 2), X)
+
+
+def test_means_of_generic_quadratics_in_three_variables():
+    """The eigenvalues of 1 + QΣ are roots of a cubic: only their signs are asked for."""
+    Q = sympy.Matrix([[2, 1, -1], [1, 3, 1], [-1, 1, 4]]) / 3
+    x = sympy.Matrix(X)
+    found = gaussian_mean(sympy.exp(-(x.T * Q * x)[0, 0] / 2), X)
+    assert sympy.simplify(found - 1 / sympy.sqrt((sympy.eye(3) + Q).det())) == 0
+    with pytest.raises(ValueError, match="whose mean is infinite"):
+        gaussian_mean(sympy.exp((x.T * Q * x)[0, 0] / 2), X)
+
+
+def test_one_infinite_direction_is_enough_and_two_do_not_cancel():
+    """det(1 + Q) > 0 with two negative eigenvalues: the mean is infinite all the same."""
+    with pytest.raises(ValueError, match="whose mean is infinite"):
+        gaussian_mean(sympy.exp(X[0] ** 2 + X[1] ** 2), X)
+
+
+def test_a_correlated_tilt():
+    """Σ and Q do not commute: mean and covariance of the tilted Gaussian are (Σ⁻¹ + Q)⁻¹."""
+    sigma, Q = sympy.Matrix([[2, 1], [1, 3]]), sympy.Matrix([[1, 0], [0, 4]]) / 5
+    a, x = sympy.Matrix([1, -2]) / 3, sympy.Matrix(X[:2])
+    C = (sigma.inv() + Q).inv()
+    factor = sympy.exp((a.T * C * a)[0, 0] / 2) / sympy.sqrt((sympy.eye(2) + Q * sigma).det())
+    tilt = sympy.exp((a.T * x)[0, 0] - (x.T * Q * x)[0, 0] / 2)
+    found = gaussian_mean(X[0] * X[1] * tilt, X[:2], sigma)
+    expected = factor * (C[0, 1] + (C * a)[0, 0] * (C * a)[1, 0])
+    assert sympy.simplify(found - expected) == 0
+
+
+def test_powers_may_be_high():
+    expected = 400**2 * sympy.factorial2(797)
+    assert population_agop(X[0] ** 400, X[:1])[0, 0] == expected
+    assert moment((301, 3), sympy.ImmutableMatrix([[1, 1], [1, 1]])) == sympy.factorial2(303)
+
+
+def test_a_covariance_may_be_symmetric_without_looking_so():
+    a, b = sympy.symbols("a b", positive=True)
+    agop = population_agop(X[0] * X[1], X[:2], [[1, a * (b + 1)], [a * b + a, 1]])
+    assert sympy.expand(agop[0, 1] - a * b - a) == 0
 
 
 # ── AGOP ─────────────────────────────────────────────────────────────────────────────────────────
@@ -176,6 +256,12 @@ def test_the_population_agop_is_the_limit_of_sample_ones():
         ((X[0], X[:2], [[1, 0], [1, 1]]), ValueError, "covariance is not symmetric"),
         ((sympy.Heaviside(S), (S,)), ValueError, "DiracDelta"),
         ((sympy.log(S), (S,)), ValueError, "allowed are polynomials"),
+        (("x0**2", X), TypeError, r"target = 'x0\*\*2'; an exact expression"),
+        ((None, X), TypeError, "target = None; an exact expression"),
+        ((sympy.Symbol("x0") ** 2, X), ValueError, "target holds a symbol x0 that is not"),
+        ((sympy.nan, X), ValueError, "target = nan; finite"),
+        ((sympy.oo, X), ValueError, "target = oo; finite"),
+        ((X[0], X[:1], [[sympy.oo]]), ValueError, "covariance = oo; finite"),
     ],
 )
 def test_population_refuses_bad_input(arguments, error, message):
@@ -186,6 +272,29 @@ def test_population_refuses_bad_input(arguments, error, message):
 def test_multi_index_refuses_directions_that_do_not_fit():
     with pytest.raises(ValueError, match=r"directions have shape \(1, 2\); one row for each"):
         multi_index_agop(S * T, (S, T), [[1, 2]])
+    with pytest.raises(ValueError, match=r"directions have shape \(1, 0\)"):
+        multi_index_agop(S, (S,), [[]])
+
+
+@pytest.mark.parametrize(
+    ("direction", "error", "message"),
+    [
+        ([], ValueError, r"directions have shape \(1, 0\)"),
+        ([sympy.nan, 1], ValueError, "direction = nan; finite"),
+        ([sympy.oo, 1], ValueError, "direction = oo; finite"),
+        ([sympy.I, 1], ValueError, "direction has the entry I; real"),
+        (["a"], TypeError, "direction = .* no strings"),
+        ([0.5], TypeError, "direction has the Float 0.5"),
+    ],
+)
+def test_single_index_refuses_bad_directions(direction, error, message):
+    with pytest.raises(error, match=message):
+        single_index_agop(S**3, S, direction)
+
+
+def test_an_entry_beside_the_diagonal_may_be_negative():
+    agop = multi_index_agop(S * T, (S, T), [[1, 0], [0, 1]], [[2, -1], [-1, 3]])
+    assert agop == sympy.Matrix([[3, -1], [-1, 2]])
 
 
 # ── Hermite ──────────────────────────────────────────────────────────────────────────────────────
@@ -217,10 +326,30 @@ def test_hermite_sums_reach_relu():
     assert float(slope_energy(coefficients)) == pytest.approx(0.5, abs=0.06)
 
 
-@pytest.mark.parametrize("coefficients", [{}, {(0,): 1, (1, 1): 2}, {(-1,): 1}, {(): 1}])
+@pytest.mark.parametrize(
+    "coefficients",
+    [{}, {(0,): 1, (1, 1): 2}, {(-1,): 1}, {(): 1}, {(1.5,): 1}, {(HALF,): 1}, {1: 1}],
+)
 def test_hermite_refuses_bad_multi_indices(coefficients):
     with pytest.raises(ValueError, match="coefficients have the multi-indices"):
         hermite_agop(coefficients)
+
+
+@pytest.mark.parametrize("bad", [math.nan, sympy.nan, math.inf, sympy.oo, sympy.I])
+def test_hermite_refuses_coefficients_that_are_no_real_numbers(bad):
+    for call in (lambda: slope_energy([0, bad]), lambda: hermite_agop({(1,): bad})):
+        with pytest.raises(ValueError, match="coefficients hold"):
+            call()
+
+
+def test_hermite_refuses_what_is_no_number():
+    for call in (lambda: slope_energy([0, "b"]), lambda: hermite_agop({(1,): "b"})):
+        with pytest.raises(TypeError, match="coefficients hold 'b'"):
+            call()
+    with pytest.raises(TypeError, match=r"coefficients = \[1\]; a mapping"):
+        hermite_agop([1])
+    with pytest.raises(TypeError, match="link = 's'; an exact expression"):
+        hermite_coefficients("s", (S,), 1)
 
 
 def test_hermite_refuses_a_negative_degree():
@@ -242,6 +371,21 @@ def test_the_range_is_the_space_of_directions_on_which_f_depends(target, U):
         assert agop.rank() == basis.cols == sympy.Matrix.hstack(agop, basis).rank()
 
 
+@given(target=cubics(), U=matrices(3, 3))
+@few
+def test_the_basis_is_orthogonal(target, U):
+    at = dict(zip(X, U * sympy.Matrix(X), strict=True))
+    basis = index_space(sympy.expand(target.subs(at, simultaneous=True)), X)
+    assert (basis.T * basis).is_diagonal()
+
+
+def test_directions_with_roots():
+    """(√2 − 1)x + y and x + (√2 + 1)y are one direction."""
+    root = sympy.sqrt(2)
+    f = (root - 1) * X[0] ** 2 + 2 * X[0] * X[1] + (root + 1) * X[1] ** 2
+    assert sympy.simplify(index_space(f, X) - sympy.Matrix([1, 1 + root, 0])) == sympy.zeros(3, 1)
+
+
 def test_a_singular_covariance_can_hide_a_direction():
     """Under Σ ≻ 0 fails: inputs on the line x_1 = 0 do not show the slope x_1 of x_1²."""
     agop = population_agop(X[0] + X[1] ** 2, X[:2], sympy.diag(1, 0))
@@ -253,8 +397,11 @@ def test_a_singular_covariance_can_hide_a_direction():
     ("polynomial", "error", "message"),
     [
         (sympy.sin(S), ValueError, r"polynomial = sin\(s\)"),
-        (S * T, ValueError, "with numbers as coefficients"),
+        (S * T, ValueError, "with real numbers as coefficients"),
         (0.5 * S, TypeError, "polynomial has the Float"),
+        (sympy.I * S, ValueError, "with real numbers as coefficients"),
+        (sympy.nan, ValueError, "polynomial = nan; finite"),
+        ("s", TypeError, "polynomial = 's'; an exact expression"),
     ],
 )
 def test_index_space_refuses_bad_input(polynomial, error, message):
@@ -293,6 +440,29 @@ def test_the_gated_product_with_and_without_width():
     assert entries[2][2] == pytest.approx(100 * entries[1][2], rel=1e-2)
 
 
+def test_the_gated_product_by_quadrature():
+    """Every entry, from the gradient (x_1Φ, x_0Φ, x_0x_1Φ'), in three independent coordinates."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    x, w = nodes / 2, weights / weights.sum()
+    a, b, z = np.meshgrid(x, x, np.linspace(-4, 4, 4001), indexing="ij")
+    mass = np.multiply.outer(np.multiply.outer(w, w), np.exp(-2 * z[0, 0] ** 2))
+    mass /= mass.sum()
+    gate = special.ndtr(z / 0.2)
+    slope = np.exp(-((z / 0.2) ** 2) / 2) / (0.2 * math.sqrt(2 * math.pi))
+    rows = np.stack([b * gate, a * gate, a * b * slope]).reshape(3, -1)
+    found = np.array(gated_product_agop(HALF, sympy.Rational(1, 5)).tolist(), dtype=float)
+    assert found == pytest.approx((rows * mass.ravel()) @ rows.T, rel=1e-9, abs=1e-12)
+
+
+def test_the_gate_is_the_largest_entry_below_a_width_of_0_124():
+    """The number in the claim's notes."""
+    narrow, wide = (
+        gated_product_agop(HALF, sympy.Rational(n, 1000)).diagonal() for n in (124, 125)
+    )
+    assert narrow[2] > narrow[0]
+    assert wide[2] < wide[0]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -300,6 +470,12 @@ def test_the_gated_product_with_and_without_width():
         (lambda: threshold_energy(1, -1), ValueError, "deviation = -1 must be positive"),
         (lambda: threshold_energy(0.5), TypeError, "width has the Float"),
         (lambda: gated_product_agop(0), ValueError, "deviation = 0 must be positive"),
+        (lambda: gated_product_agop(1, 0), ValueError, "width = 0 must be positive"),
+        (lambda: threshold_energy(sympy.oo), ValueError, "width = oo; finite"),
+        (lambda: threshold_energy(1, 1, sympy.nan), ValueError, "threshold = nan; finite"),
+        (lambda: threshold_energy(1, 1, sympy.I), ValueError, "threshold = I must be real"),
+        (lambda: threshold_energy(1, 1, "t"), TypeError, "threshold = 't'; an exact expression"),
+        (lambda: threshold_energy(None), TypeError, "width = None; an exact expression"),
     ],
 )
 def test_jumps_refuse_bad_input(call, error, message):

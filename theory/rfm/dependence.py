@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 import sympy
 
-from .gaussian_means import refuse_floats
+from .gaussian_means import checked_variables, exact_expression
 
 
 def index_space(polynomial: sympy.Expr, variables: Iterable[sympy.Symbol]) -> sympy.ImmutableMatrix:
@@ -30,14 +30,15 @@ def index_space(polynomial: sympy.Expr, variables: Iterable[sympy.Symbol]) -> sy
 
     Args:
         polynomial: f, with exact coefficients.
-        variables: x, d symbols; other symbols are refused.
+        variables: x, d different symbols; other symbols are refused.
 
     Returns:
         Shape (d, r); r = 0 for a constant.
 
     Raises:
-        TypeError: If there are Float atoms.
-        ValueError: If f is no polynomial in the variables, with numbers as coefficients.
+        TypeError: If there are Float atoms, a variable is no symbol, or f no expression.
+        ValueError: If f is no polynomial in the variables, with real numbers as coefficients, or
+            variables repeat.
 
     Example:
         >>> x, y, z = sympy.symbols("x y z")
@@ -47,9 +48,12 @@ def index_space(polynomial: sympy.Expr, variables: Iterable[sympy.Symbol]) -> sy
         [1, 0],
         [0, 1]])
     """
-    x, f = tuple(variables), refuse_floats("polynomial", sympy.sympify(polynomial))
-    if not f.is_polynomial(*x) or f.free_symbols - set(x):
-        raise ValueError(f"polynomial = {f}; a polynomial in {x} with numbers as coefficients only")
+    x = checked_variables(variables)
+    f = exact_expression("polynomial", polynomial, x)
+    if not f.is_polynomial(*x) or f.free_symbols - set(x) or f.has(sympy.I):
+        raise ValueError(
+            f"polynomial = {f}; a polynomial in {x} with real numbers as coefficients only"
+        )
     slopes = [dict(sympy.Poly(f, *x).diff(v).terms()) for v in x]
     monomials = sorted({m for slope in slopes for m in slope})
     table = sympy.Matrix([[slope.get(m, 0) for slope in slopes] for m in monomials])

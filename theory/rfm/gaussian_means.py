@@ -3,11 +3,14 @@ r"""Exact means under N(0, Σ) of polynomials, and of polynomials times exponent
 Polynomials by Stein's identity E[x_i h] = Σ_j Σ_ij E[∂_j h], which is Isserlis' theorem in small
 steps. A factor exp(aᵀx − ½xᵀQx) only changes the Gaussian: to covariance C = (Σ⁻¹ + Q)⁻¹ and mean
 Ca, with the factor det(1 + QΣ)^{-1/2} exp(½aᵀCa) in front. Sines and cosines are exponentials.
+
+Q must be real: of the root of a complex determinant the principal value may be the wrong one.
+E cos(x² + y² + z²) is Re w³ with w = (1 − 2i)^{-1/2}, but (1 − 2i)³ has the principal root −w^{-3}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,14 +28,16 @@ def gaussian_mean(
 
     Args:
         expression: A sum of products of polynomials, exp of polynomials of degree at most 2, sin,
-            cos, sinh and cosh of polynomials of degree 1. Other symbols are parameters.
-        variables: The Gaussian variables, d of them.
+            cos, sinh and cosh of polynomials of degree 1. Other symbols are parameters, and real
+            in quadratic parts; the result holds for those for which the mean is finite.
+        variables: The Gaussian variables, d >= 1 of them, all different.
         covariance: Σ, shape (d, d), exact; the identity if it is not given.
 
     Raises:
-        TypeError: If there are Float atoms.
-        ValueError: If Σ is not symmetric positive semidefinite or has another shape, the
-            expression is of another kind, or the mean is infinite.
+        TypeError: If there are Float atoms, a variable is no symbol, or the expression none.
+        ValueError: If Σ is not real, symmetric, positive semidefinite, or has another shape;
+            variables repeat; the expression is of another kind, not finite, or holds a symbol with
+            a variable's name and other assumptions; or the mean is infinite.
 
     Example:
         >>> x, y = sympy.symbols("x y", real=True)
@@ -41,9 +46,9 @@ def gaussian_mean(
         >>> gaussian_mean(sympy.cos(x) ** 2, (x,))
         exp(-2)/2 + 1/2
     """
-    gaussian = tuple(variables)
+    gaussian = checked_variables(variables)
     sigma = checked_covariance(covariance, len(gaussian))
-    exact = refuse_floats("expression", sympy.sympify(expression))
+    exact = exact_expression("expression", expression, gaussian)
     if exact.is_polynomial(*gaussian):
         return polynomial_mean(exact, gaussian, sigma)
     total = sympy.Integer(0)
@@ -63,13 +68,29 @@ def polynomial_mean(
     return sympy.expand(sympy.Add(*terms))
 
 
-@lru_cache(maxsize=20_000)
+_STRIDE = 50
+"""Powers of a variable are raised by so many at a time, lest the recursion be too deep."""
+
+
 def moment(powers: Exponents, covariance: sympy.ImmutableMatrix) -> sympy.Expr:
     """Return E Π x_i^{a_i} under N(0, Σ), by Stein's identity for the first variable that is there.
 
     >>> moment((2, 2), sympy.ImmutableMatrix([[1, 1], [1, 2]]))
     4
     """
+    first = next((i for i, power in enumerate(powers) if power), None)
+    if first is None:
+        return sympy.Integer(1)
+    rest = (*powers[:first], 0, *powers[first + 1 :])
+    if sum(powers) > _STRIDE:
+        moment(rest, covariance)
+    for power in range(_STRIDE + powers[first] % 2, powers[first], _STRIDE):
+        _moment((*rest[:first], power, *rest[first + 1 :]), covariance)
+    return _moment(powers, covariance)
+
+
+@lru_cache(maxsize=20_000)
+def _moment(powers: Exponents, covariance: sympy.ImmutableMatrix) -> sympy.Expr:
     if sum(powers) % 2:
         return sympy.Integer(0)
     first = next((i for i, power in enumerate(powers) if power), None)
@@ -77,7 +98,7 @@ def moment(powers: Exponents, covariance: sympy.ImmutableMatrix) -> sympy.Expr:
         return sympy.Integer(1)
     rest = _less_one(powers, first)
     terms = [
-        covariance[first, j] * power * moment(_less_one(rest, j), covariance)
+        covariance[first, j] * power * _moment(_less_one(rest, j), covariance)
         for j, power in enumerate(rest)
         if power and covariance[first, j] != 0
     ]
@@ -113,9 +134,10 @@ def _by_exponent(
 
 
 def _is_quadratic(exponent: sympy.Expr, variables: tuple[sympy.Symbol, ...]) -> bool:
-    return bool(
-        exponent.is_polynomial(*variables) and sympy.Poly(exponent, *variables).total_degree() <= 2
-    )
+    if not exponent.is_polynomial(*variables):
+        return False
+    terms = sympy.Poly(exponent, *variables).terms()
+    return all(sum(powers) < 2 or (sum(powers) == 2 and not c.has(sympy.I)) for powers, c in terms)
 
 
 def _tilted_mean(
@@ -141,11 +163,33 @@ def _tilted_mean(
 
 
 def _refuse_infinite(exponent: sympy.Expr, widened: sympy.MatrixBase) -> None:
-    """1 + QΣ must have positive eigenvalues (they are real: it is similar to 1 + Σ^½QΣ^½)."""
-    if widened.free_symbols or widened.has(sympy.I):
+    """1 + QΣ must have positive eigenvalues (they are real: it is similar to 1 + Σ^½QΣ^½).
+
+    A polynomial with real roots has only positive ones if and only if its signs alternate.
+    """
+    if widened.free_symbols:
         return
-    if any(not value.evalf() > 0 for value in widened.eigenvals()):
+    coefficients = widened.charpoly().all_coeffs()
+    if not all((c * (-1) ** k).is_positive for k, c in enumerate(coefficients)):
         raise ValueError(f"expression has the factor exp({exponent}), whose mean is infinite")
+
+
+def checked_variables(variables: Iterable[sympy.Symbol]) -> tuple[sympy.Symbol, ...]:
+    """Return the variables, or refuse them.
+
+    Raises:
+        TypeError: If one is no symbol.
+        ValueError: If there are none, or two are the same.
+    """
+    if isinstance(variables, sympy.Basic | str):
+        raise TypeError(f"variables = {variables!r}; a sequence of symbols is allowed")
+    x = tuple(variables)
+    for v in x:
+        if not isinstance(v, sympy.Symbol):
+            raise TypeError(f"variables hold {v!r}; symbols are allowed")
+    if not x or len(set(x)) < len(x):
+        raise ValueError(f"variables = {x}; at least one, all different, is allowed")
+    return x
 
 
 def checked_covariance(
@@ -154,29 +198,81 @@ def checked_covariance(
     """Return Σ as an exact matrix, or refuse it.
 
     Raises:
-        TypeError: If it has Float atoms.
-        ValueError: If it is not (d, d), not symmetric, or numeric with a negative eigenvalue.
+        TypeError: If it has Float atoms, or entries that are no numbers and no symbols.
+        ValueError: If it is not (d, d), not finite, not real, not symmetric, or numeric with a
+            negative eigenvalue.
     """
     if covariance is None:
         return sympy.ImmutableMatrix(sympy.eye(dimension))
-    sigma = refuse_floats("covariance", sympy.ImmutableMatrix(covariance))
+    sigma = real_matrix("covariance", covariance)
     if sigma.shape != (dimension, dimension):
         raise ValueError(
             f"covariance has shape {sigma.shape}; ({dimension}, {dimension}) is needed"
         )
-    if sigma != sigma.T:
+    if any(sympy.expand(entry) != 0 for entry in sigma - sigma.T):
         raise ValueError("covariance is not symmetric")
     if not sigma.free_symbols and sigma.is_positive_semidefinite is False:
         raise ValueError("covariance has a negative eigenvalue; it must be positive semidefinite")
     return sigma
 
 
-def refuse_floats(name: str, value: Any) -> Any:
-    """Return the value, unless it has Float atoms.
+def real_matrix(name: str, rows: Any) -> sympy.ImmutableMatrix:
+    """Return a matrix of exact real numbers or symbols, or refuse it.
 
     Raises:
-        TypeError: If it has.
+        TypeError: If it is no matrix, or has Float atoms.
+        ValueError: If its rows differ in length, or an entry is not finite or not real.
     """
-    if floats := value.atoms(sympy.Float):
+    if _holds_text(rows):
+        raise TypeError(f"{name} = {rows!r}; exact numbers and symbols are allowed, no strings")
+    try:
+        matrix = sympy.ImmutableMatrix(rows)
+    except ValueError as error:
+        raise ValueError(f"{name} = {rows!r} has rows of unequal length") from error
+    except TypeError as error:
+        raise TypeError(f"{name} = {rows!r}; a matrix, or rows, is allowed") from error
+    for entry in matrix:
+        if exact_expression(name, entry).is_real is False:
+            raise ValueError(f"{name} has the entry {entry}; real ones are allowed")
+    return matrix
+
+
+def _holds_text(rows: Any) -> bool:
+    """Strings would be parsed to symbols."""
+    if isinstance(rows, list | tuple):
+        return any(_holds_text(entry) for entry in rows)
+    return isinstance(rows, str)
+
+
+def exact_expression(name: str, value: Any, variables: Iterable[sympy.Symbol] = ()) -> sympy.Expr:
+    """Return an exact, finite expression, or refuse the value.
+
+    Args:
+        name: For messages.
+        value: A SymPy expression, or an exact number; strings are not parsed, because their
+            symbols would have no assumptions and so be others than the variables.
+        variables: Symbols with names that no other symbol may have.
+
+    Raises:
+        TypeError: If it is no expression, or has Float atoms.
+        ValueError: If it is not finite, or holds a symbol with a variable's name and other
+            assumptions, which would count as a parameter.
+    """
+    try:
+        exact = sympy.sympify(value, strict=True)
+    except sympy.SympifyError as error:
+        raise TypeError(f"{name} = {value!r}; an exact expression is allowed") from error
+    if not isinstance(exact, sympy.Expr):
+        raise TypeError(f"{name} = {value!r}; an exact expression is allowed")
+    if exact.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo):
+        raise ValueError(f"{name} = {exact}; finite numbers are allowed")
+    if floats := exact.atoms(sympy.Float):
         raise TypeError(f"{name} has the Float {floats.pop()}; exact numbers are allowed")
-    return value
+    known = {v.name: v for v in variables}
+    for symbol in exact.free_symbols:
+        if known.get(symbol.name, symbol) != symbol:
+            raise ValueError(
+                f"{name} holds a symbol {symbol} that is not the variable of this name: its "
+                "assumptions are others"
+            )
+    return exact

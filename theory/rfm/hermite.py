@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import product
+from numbers import Integral
 
 import sympy
 
 from ..validation import integer
-from .gaussian_means import Exponents, gaussian_mean
+from .gaussian_means import Exponents, checked_variables, exact_expression, gaussian_mean
 
 ORDER = sympy.Symbol("p", integer=True, nonnegative=True)
 COEFFICIENT = sympy.Symbol("c_p", real=True)
@@ -32,7 +33,11 @@ def slope_energy(coefficients: Iterable[sympy.Expr]) -> sympy.Expr:
     For g(s) with s ~ N(0, τ²) take the coefficients of g(τz) and divide the result by τ².
 
     Args:
-        coefficients: c_0, c_1, …, of He_p/√(p!).
+        coefficients: c_0, c_1, …, of He_p/√(p!), real numbers (also floats) or symbols.
+
+    Raises:
+        TypeError: If a coefficient is no number and no expression.
+        ValueError: If one is not finite or not real.
 
     Source: this project.
 
@@ -40,8 +45,20 @@ def slope_energy(coefficients: Iterable[sympy.Expr]) -> sympy.Expr:
         >>> slope_energy([7, 1, sympy.sqrt(2)])  # 7 + z + (z² − 1)
         5
     """
-    terms = enumerate(coefficients)
+    terms = enumerate(map(_coefficient, coefficients))
     return sympy.Add(*(SLOPE_TERM.subs({ORDER: p, COEFFICIENT: c}) for p, c in terms))
+
+
+def _coefficient(value: object) -> sympy.Expr:
+    try:
+        c = sympy.sympify(value, strict=True)
+    except sympy.SympifyError as error:
+        raise TypeError(f"coefficients hold {value!r}; numbers or symbols are allowed") from error
+    if not isinstance(c, sympy.Expr):
+        raise TypeError(f"coefficients hold {value!r}; numbers or symbols are allowed")
+    if c.is_finite is False or c.is_real is False or c is sympy.nan:
+        raise ValueError(f"coefficients hold {c}; finite real numbers are allowed")
+    return c
 
 
 def hermite_agop(coefficients: Mapping[Exponents, sympy.Expr]) -> sympy.ImmutableMatrix:
@@ -50,10 +67,13 @@ def hermite_agop(coefficients: Mapping[Exponents, sympy.Expr]) -> sympy.Immutabl
     For f(x) = g(Ux) with UΣUᵀ = 1 the AGOP of f is Uᵀ times this times U.
 
     Args:
-        coefficients: c_m by the multi-index m, all of the same length k >= 1.
+        coefficients: c_m, real numbers (also floats) or symbols, by the multi-index m, a tuple of
+            integers; all m are of the same length k >= 1.
 
     Raises:
-        ValueError: If there are none, their multi-indices differ in length, or one is negative.
+        TypeError: If a coefficient is no number and no expression, or they are no mapping.
+        ValueError: If there are none, multi-indices differ in length or hold anything but integers
+            >= 0, or a coefficient is not finite or not real.
 
     Source: this project.
 
@@ -63,17 +83,24 @@ def hermite_agop(coefficients: Mapping[Exponents, sympy.Expr]) -> sympy.Immutabl
         [      3, sqrt(2)],
         [sqrt(2),       1]])
     """
-    lengths = {len(m) for m in coefficients}
-    if len(lengths) != 1 or lengths == {0} or any(p < 0 for m in coefficients for p in m):
+    if not isinstance(coefficients, Mapping):
+        raise TypeError(f"coefficients = {coefficients!r}; a mapping of multi-indices is allowed")
+    orders = [tuple(m) if isinstance(m, tuple) else () for m in coefficients]
+    lengths = {len(m) for m in orders}
+    if len(lengths) != 1 or lengths == {0} or not all(_is_order(p) for m in orders for p in m):
         raise ValueError(
             f"coefficients have the multi-indices {list(coefficients)}; at least one is needed, "
-            "all of one length, without negative orders"
+            "tuples of integers >= 0, all of one length"
         )
-    (k,) = lengths
+    values, (k,) = {m: _coefficient(c) for m, c in coefficients.items()}, lengths
     found = sympy.zeros(k, k)
     for a, b in product(range(k), repeat=2):
-        found[a, b] = sympy.Add(*(_pair(coefficients, m, a, b) for m in coefficients if m[a]))
+        found[a, b] = sympy.Add(*(_pair(values, m, a, b) for m in values if m[a]))
     return sympy.ImmutableMatrix(found)
+
+
+def _is_order(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
 
 
 def _pair(
@@ -109,9 +136,10 @@ def hermite_coefficients(
         >>> hermite_coefficients(z**2, (z,), 3)
         {(0,): 1, (2,): sqrt(2)}
     """
-    z, most = tuple(variables), integer("degree", degree, 0)
+    z, most = checked_variables(variables), integer("degree", degree, 0)
+    g = exact_expression("link", link, z)
     indices = [m for m in product(range(most + 1), repeat=len(z)) if sum(m) <= most]
-    found = {m: gaussian_mean(sympy.expand(link * _polynomial(m, z)), z) for m in indices}
+    found = {m: gaussian_mean(sympy.expand(g * _polynomial(m, z)), z) for m in indices}
     return {m: c for m, c in found.items() if c != 0}
 
 

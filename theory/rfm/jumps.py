@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from .gaussian_means import refuse_floats
+from .gaussian_means import exact_expression
 
 WIDTH, DEVIATION = sympy.symbols("epsilon sigma", positive=True)
 THRESHOLD = sympy.Symbol("t", real=True)
@@ -47,11 +47,11 @@ def threshold_energy(width: Any, deviation: Any = 1, threshold: Any = 0) -> symp
     Args:
         width: ε > 0, exact.
         deviation: σ > 0, exact.
-        threshold: t, exact.
+        threshold: t, real, exact.
 
     Raises:
-        TypeError: If there are Float atoms.
-        ValueError: If ε or σ is not positive.
+        TypeError: If there are Float atoms, or an argument is no expression.
+        ValueError: If ε or σ is not positive, or t not real.
 
     Source: this project.
 
@@ -60,7 +60,9 @@ def threshold_energy(width: Any, deviation: Any = 1, threshold: Any = 0) -> symp
         sqrt(3)/(6*pi)
     """
     values = {WIDTH: _positive("width", width), DEVIATION: _positive("deviation", deviation)}
-    t = refuse_floats("threshold", sympy.sympify(threshold))
+    t = exact_expression("threshold", threshold)
+    if t.is_real is not True:
+        raise ValueError(f"threshold = {t} must be real")
     return JUMP_ENERGY.subs({**values, THRESHOLD: t})
 
 
@@ -73,7 +75,7 @@ def gated_product_agop(deviation: Any = 1, width: Any = None) -> sympy.Immutable
             gradient almost everywhere.
 
     Raises:
-        TypeError: If there are Float atoms.
+        TypeError: If there are Float atoms, or an argument is no expression.
         ValueError: If ε or σ is not positive.
 
     Source: this project; the target: E.
@@ -92,7 +94,7 @@ def gated_product_agop(deviation: Any = 1, width: Any = None) -> sympy.Immutable
 
 
 def _positive(name: str, value: Any) -> sympy.Expr:
-    exact = refuse_floats(name, sympy.sympify(value))
+    exact = exact_expression(name, value)
     if exact.is_positive is not True:
         raise ValueError(f"{name} = {exact} must be positive")
     return exact

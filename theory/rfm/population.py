@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 
 import sympy
 
-from .gaussian_means import checked_covariance, gaussian_mean, polynomial_mean, refuse_floats
+from .gaussian_means import (
+    checked_covariance,
+    checked_variables,
+    exact_expression,
+    gaussian_mean,
+    polynomial_mean,
+    real_matrix,
+)
 
 Rows: TypeAlias = Any
 """A SymPy matrix, or rows of exact numbers and symbols."""
@@ -34,9 +41,11 @@ def population_agop(
         covariance: Σ, shape (d, d), exact numbers or symbols; the identity if it is not given.
 
     Raises:
-        TypeError: If there are Float atoms, or a variable is no symbol.
-        ValueError: If variables repeat, Σ has another shape, is not symmetric or has a negative
-            eigenvalue, f is of another kind, or an entry is infinite.
+        TypeError: If there are Float atoms, a variable is no symbol, or f is no expression (a
+            string is none).
+        ValueError: If variables repeat; Σ has another shape, is not real, not symmetric or has a
+            negative eigenvalue; f is of another kind, not finite, or holds a symbol that differs
+            from a variable by its assumptions only; or an entry of the AGOP is infinite.
 
     Source: E (its use), this project.
 
@@ -48,8 +57,8 @@ def population_agop(
         [0, 1, 0],
         [0, 0, 0]])
     """
-    x, f = _variables(variables), refuse_floats("target", sympy.sympify(target))
-    sigma = checked_covariance(_matrix(covariance), len(x))
+    x = checked_variables(variables)
+    f, sigma = exact_expression("target", target, x), checked_covariance(covariance, len(x))
     used = [i for i, v in enumerate(x) if v in f.free_symbols]
     inner = [x[i] for i in used]
     block = sympy.ImmutableMatrix(sigma.extract(used, used))
@@ -71,12 +80,12 @@ def single_index_agop(
     Args:
         link: g, as the target of `population_agop`.
         variable: The variable of g.
-        direction: u, d exact numbers or symbols, of any length.
+        direction: u, d >= 1 exact numbers or symbols, of any norm.
         covariance: Σ, shape (d, d); the identity if it is not given.
 
     Raises:
         TypeError: As `population_agop`.
-        ValueError: As `population_agop`.
+        ValueError: As `multi_index_agop`.
 
     Source: this project.
 
@@ -87,7 +96,8 @@ def single_index_agop(
         [27, 0],
         [ 0, 0]])
     """
-    return multi_index_agop(link, (variable,), [list(direction)], covariance)
+    row = real_matrix("direction", [list(direction)])
+    return multi_index_agop(link, (variable,), row, covariance)
 
 
 def multi_index_agop(
@@ -106,15 +116,15 @@ def multi_index_agop(
 
     Raises:
         TypeError: As `population_agop`.
-        ValueError: As `population_agop`, or U has not one row for each variable.
+        ValueError: As `population_agop`, or U has not one row for each variable, no column, or an
+            entry that is not finite or not real.
 
     Source: this project.
     """
-    z = _variables(variables)
-    U = refuse_floats("directions", sympy.ImmutableMatrix(_matrix(directions)))
-    if U.rows != len(z):
+    z, U = checked_variables(variables), real_matrix("directions", directions)
+    if U.rows != len(z) or not U.cols:
         raise ValueError(f"directions have shape {U.shape}; one row for each of {z} is needed")
-    sigma = checked_covariance(_matrix(covariance), U.cols)
+    sigma = checked_covariance(covariance, U.cols)
     projected = (U * sigma * U.T).applyfunc(sympy.expand)
     moments = population_agop(link, z, projected)
     return sympy.ImmutableMatrix((U.T * moments * U).applyfunc(sympy.expand))
@@ -131,17 +141,3 @@ def _outer_mean(
         return {(i, j): polynomial_mean(slopes[i] * slopes[j], x, sigma) for i, j in pairs}
     rough = [sympy.diff(f, v) for v in x]
     return {(i, j): gaussian_mean(rough[i] * rough[j], x, sigma) for i, j in pairs}
-
-
-def _variables(variables: Iterable[sympy.Symbol]) -> tuple[sympy.Symbol, ...]:
-    x = tuple(variables)
-    for v in x:
-        if not isinstance(v, sympy.Symbol):
-            raise TypeError(f"variables hold {v!r}; symbols are allowed")
-    if not x or len(set(x)) < len(x):
-        raise ValueError(f"variables = {x}; at least one, all different, is allowed")
-    return x
-
-
-def _matrix(rows: Rows | None) -> sympy.MatrixBase | None:
-    return rows if rows is None or isinstance(rows, sympy.MatrixBase) else sympy.Matrix(rows)
