@@ -21,6 +21,26 @@ def test_the_printed_form_fails_in_the_derivation():
     assert not derive_predictor(grokking.BILINEAR).check()[-1].holds
 
 
+def _labels(modulus, operation):
+    """Whether a - b, or a + b, leaves the remainder ℓ: one row for each pair, one column for ℓ."""
+    signed = -1 if operation == "difference" else 1
+    pairs = itertools.product(range(modulus), repeat=2)
+    return np.array([np.eye(modulus)[(a + signed * b) % modulus] for a, b in pairs])
+
+
+@pytest.mark.parametrize("operation", ["difference", "sum"])
+def test_answer_matrices_are_the_labels(operation):
+    answers = [grokking.answer_matrix(5, ell, operation).ravel() for ell in range(5)]
+    np.testing.assert_array_equal(np.stack(answers, axis=1), _labels(5, operation))
+
+
+def test_differences_belong_to_the_inverse_powers_of_the_shift():
+    """C_{i,i+1} = 1: T = C^{-ℓ}, as in the claim."""
+    shift = np.roll(np.eye(5), 1, axis=1)
+    assert shift[0, 1] == 1
+    np.testing.assert_array_equal(grokking.answer_matrix(5, 2), np.linalg.matrix_power(shift.T, 2))
+
+
 def _solved(modulus, operation, permutation):
     """Inputs, kernel and coefficients, in floating point."""
     one = np.eye(modulus)
@@ -28,8 +48,7 @@ def _solved(modulus, operation, permutation):
     P = one[permutation]
     M = np.block([[np.zeros_like(P), P], [P.T, np.zeros_like(P)]])
     K = (X @ M @ X.T) ** 2
-    answers = [grokking.answer_matrix(modulus, r, operation).ravel() for r in range(modulus)]
-    return X, M, K, np.linalg.solve(K, np.stack(answers, axis=1))
+    return X, M, K, np.linalg.solve(K, _labels(modulus, operation))
 
 
 @pytest.mark.parametrize("modulus", [2, 4, 5, 7])
@@ -55,12 +74,21 @@ def test_spectrum_at_seven():
     assert sorted(grokking.modular_kernel_spectrum(7)) == [-9, -2, 2, 9, 16]
 
 
+@pytest.mark.parametrize("modulus", [2, 3, 5, 6])
 @pytest.mark.parametrize("operation", ["difference", "sum"])
-def test_agop_is_that_of_the_interpolant(operation):
-    X, M, _, alpha = _solved(5, operation, [3, 1, 0, 4, 2])
-    gradients = 2 * (X @ M @ X.T) * alpha[:, 2] @ X @ M
+def test_agop_is_that_of_the_interpolant(modulus, operation):
+    order = np.random.default_rng(modulus).permutation(modulus)
+    X, M, _, alpha = _solved(modulus, operation, order)
+    gradients = 2 * (X @ M @ X.T) * alpha[:, 1] @ X @ M
     expected = gradients.T @ gradients / len(X)
-    np.testing.assert_allclose(grokking.modular_agop(5, 2, operation), expected, atol=1e-12)
+    np.testing.assert_allclose(grokking.modular_agop(modulus, 1, operation), expected, atol=1e-12)
+
+
+def test_predictions_that_no_double_holds_are_refused():
+    with pytest.raises(OverflowError, match="the predictor overflows"):
+        grokking.modular_predictor([1e200, 1.0], [1.0, 1.0])
+    with pytest.raises(OverflowError, match="the bilinear form overflows"):
+        grokking.multiplication_algorithm([1e200, 1.0], [1e200, 1.0])
 
 
 def test_the_largest_answer_is_that_of_the_algorithm():

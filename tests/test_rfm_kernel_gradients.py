@@ -148,11 +148,16 @@ def test_a_singular_metric_ignores_its_kernel():
         ({"kernel_name": "cauchy"}, ValueError, "kernel = 'cauchy'; allowed: laplace"),
         ({"kernel_name": 3}, TypeError, "kernel = 3"),
         ({"bandwidth": 0.0}, ValueError, "bandwidth = 0.0"),
-        ({"centres": [[1.0, np.nan]]}, ValueError, "centres has the entry nan"),
-        ({"centres": [["a", "b"]]}, TypeError, "centres has entries of type"),
+        ({"centres": [[1.0, np.nan]]}, ValueError, "centres holds nan"),
+        ({"centres": [["a", "b"]]}, TypeError, "centres has dtype"),
         ({"inputs": [[1.0]]}, ValueError, r"centres have shape \(1, 2\), inputs \(1, 1\)"),
         ({"inputs": np.zeros((0, 2))}, ValueError, r"inputs has shape \(0, 2\)"),
         ({"coefficients": [1.0, 2.0]}, ValueError, r"coefficients have shape \(2,\)"),
+        ({"centres": [[1.0], [1.0, 2.0]]}, ValueError, "centres has rows of unequal length"),
+        ({"centres": [[True, False]]}, TypeError, "centres has dtype bool"),
+        ({"coefficients": np.zeros((1, 0))}, ValueError, r"coefficients has shape \(1, 0\)"),
+        ({"metric": [[1.0, 1e-6], [0.0, 1.0]]}, ValueError, "metric is not symmetric"),
+        ({"metric": [1.0, -1e-6]}, ValueError, "metric has the eigenvalue -1e-06"),
         ({"metric": np.eye(3)}, ValueError, r"metric has shape \(3, 3\)"),
         ({"metric": [[1.0, 2.0], [0.0, 1.0]]}, ValueError, "metric is not symmetric"),
         ({"metric": [1.0, -1.0]}, ValueError, r"metric has the eigenvalue -1.0"),
@@ -172,6 +177,46 @@ def test_bad_input_is_refused_by_name(change, error, message):
 def test_an_overflowing_slope_is_refused():
     with pytest.raises(OverflowError, match="exponential overflows at τ = 1e\\+03"):
         kernel_gradients("exponential", [[1e3]], [1.0], [[1.0]])
+
+
+def test_a_metric_that_is_symmetric_up_to_rounding_is_allowed():
+    M = np.array([[2.0, 1.0 + 1e-15], [1.0, 2.0]])
+    found = kernel_gradients("linear", [[1.0, 2.0]], [1.0], [[1.0, 1.0]], metric=M)
+    assert found == pytest.approx(np.array([[[4.0, 5.0]]]))
+
+
+@pytest.mark.parametrize("name", RADIAL)
+def test_far_points_have_no_pull(name):
+    """A bandwidth, or a distance, whose square no double holds."""
+    for near, far, L in ((0.0, 1.0, 1e-200), (0.0, 1e200, 1.0)):
+        found = kernel_gradients(name, [[near, far]], [1.0], [[1.0, 2.0]], bandwidth=L)
+        assert not found.any()
+
+
+def test_near_points_pull_as_the_derivative_says():
+    """Points at 1e-6, not 0, from each other: Laplace's slope is 1/L there."""
+    found = kernel_gradients("laplace", [[0.0]], [1.0], [[1e-6]], bandwidth=2.0)
+    assert found[0, 0, 0] == pytest.approx(-0.5, rel=1e-5)
+
+
+def test_overflows_are_refused():
+    with pytest.raises(OverflowError, match="the AGOP overflows"):
+        kernel_agop("linear", [[3.0, 1.0]], [1e200], [[1.0, 2.0]])
+    with pytest.raises(OverflowError, match="the gradient overflows"):
+        kernel_gradients("linear", [[1.0, 2.0]], [1e308], [[1.0, 2.0]], bandwidth=1e-3)
+
+
+def test_polynomial_kernels_are_the_definition():
+    k = polynomial_kernel(3, 0.5)
+    assert k.profile(0.7) == pytest.approx(1.2**3, rel=1e-14)
+    assert k.slope(0.7) == pytest.approx(3 * 1.2**2, rel=1e-14)
+
+
+@pytest.mark.parametrize("name", RADIAL)
+def test_kinks_are_the_slopes_at_zero(name):
+    step = 2.0**-30
+    slope = (PROFILES[name](step) - 1) / step
+    assert float(kernel(name).kink) == pytest.approx(slope, abs=1e-7)
 
 
 def test_polynomials_refuse_bad_degrees():
@@ -231,12 +276,25 @@ def test_the_direction_is_that_of_the_residuals():
         ({"rate": 0.0}, "rate = 0.0"),
         ({"activation": "step"}, "activation = 'step'"),
         ({"activation": "relu"}, "W rests at 0"),
+        ({"inputs": [[np.nan]]}, "inputs holds nan"),
+        ({"targets": [np.inf]}, "targets holds inf"),
+        ({"inputs": [[1.0], [1.0, 2.0]]}, "inputs has rows of unequal length"),
     ],
 )
 def test_first_step_refuses_bad_input(change, message):
     arguments = {"inputs": [[1.0]], "targets": [1.0], "readout": [1.0], "activation": "tanh"}
     with pytest.raises(ValueError, match=message):
         first_step(**{**arguments, "rate": 0.1, **change})
+
+
+def test_first_step_refuses_overflows():
+    step = first_step([[1.0]], [1e200], [1.0], "linear", 0.1)
+    with pytest.raises(OverflowError, match="the NFM overflows"):
+        _ = step.nfm
+    with pytest.raises(OverflowError, match="the AGOP overflows"):
+        _ = step.agop
+    with pytest.raises(OverflowError, match="the step overflows"):
+        first_step([[1.0]], [1.0], [1.0], "cubic", 1e200, bias=[1.0])
 
 
 # ── linear machine ───────────────────────────────────────────────────────────────────────────────
@@ -273,12 +331,28 @@ def test_orthogonal_targets_give_no_direction():
         ({"targets": [1.0, 2.0, 3.0]}, r"targets \(3,\)"),
         ({"inputs": [1.0, 2.0]}, r"inputs have shape \(2,\)"),
         ({"metric": np.eye(2)}, r"metric has shape \(2, 2\)"),
+        ({"targets": np.zeros((2, 0))}, r"targets has shape \(2, 0\)"),
+        ({"inputs": [[1.0], [1.0, 2.0]]}, "inputs has rows of unequal length"),
+        ({"inputs": [[1.0, 1 / 3], [3.0, 1.0]], "ridge": 1e-30}, "ridge = 1e-30 is too small"),
+        ({"inputs": [[1.0, 1.0, 3.0]] * 2, "ridge": 1e-30}, "ridge = 1e-30 is too small"),
     ],
 )
 def test_the_linear_machine_refuses_bad_input(change, message):
     arguments = {"inputs": [[1.0], [2.0]], "targets": [1.0, 2.0], "ridge": 1.0}
     with pytest.raises(ValueError, match=message):
         linear_agop(**{**arguments, **change})
+
+
+def test_the_linear_machine_refuses_overflows():
+    """In place of the ridge vector 0, where 1e-200 is right."""
+    with pytest.raises(OverflowError, match="the system overflows"):
+        ridge_vector([[1e200]], [1.0], 1.0)
+    with pytest.raises(OverflowError, match="the AGOP overflows"):
+        linear_agop([[1.0]], [1e200], 1.0)
+
+
+def test_a_small_ridge_is_allowed_where_the_system_is_regular():
+    assert ridge_vector(np.eye(2), [1.0, 2.0], 1e-300) == pytest.approx([1.0, 2.0])
 
 
 def test_words_refuse_what_they_cannot_evaluate():

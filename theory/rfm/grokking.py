@@ -16,12 +16,12 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..validation import integer
+from .doubles import representable
 
-RealArray: TypeAlias = NDArray[np.float64]
 Operation: TypeAlias = Literal["difference", "sum"]
 
 MODULUS = sympy.Symbol("m", integer=True, positive=True)
@@ -103,6 +103,7 @@ def multiplication_algorithm(
         TypeError: If entries are not real numbers.
         ValueError: If the shapes differ or have no room for a modulus of 2, or an entry is NaN or
             infinite, or the operation is unknown.
+        OverflowError: If a value is larger than every double.
 
     Source: paper G.
 
@@ -113,7 +114,9 @@ def multiplication_algorithm(
     x, z = _parts(first, second)
     m = x.shape[-1]
     answers = [answer_matrix(m, answer, operation) for answer in range(m)]
-    return np.stack([np.einsum("...a,ab,...b->...", x, T, z) for T in answers], axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = [np.einsum("...a,ab,...b->...", x, T, z) for T in answers]
+    return representable("the bilinear form", np.stack(values, axis=-1))
 
 
 def modular_predictor(
@@ -135,9 +138,11 @@ def modular_predictor(
     bilinear = multiplication_algorithm(first, second, operation)
     x, z = _parts(first, second)
     m = x.shape[-1]
-    squares = np.sum(x**2, axis=-1) + np.sum(z**2, axis=-1)
-    sums = np.sum(x, axis=-1) * np.sum(z, axis=-1)
-    return np.asarray(bilinear + ((squares - 2 * sums) / (2 * m + 2))[..., np.newaxis])
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.sum(x**2, axis=-1) + np.sum(z**2, axis=-1)
+        sums = np.sum(x, axis=-1) * np.sum(z, axis=-1)
+        correction = (squares - 2 * sums) / (2 * m + 2)
+        return representable("the predictor", bilinear + correction[..., np.newaxis])
 
 
 def modular_kernel_spectrum(modulus: int) -> dict[int, int]:

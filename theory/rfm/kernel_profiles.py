@@ -76,13 +76,18 @@ Kernel = RadialKernel | InnerProductKernel
 _ROOT3, _ROOT5 = sympy.sqrt(3) * DISTANCE, sympy.sqrt(5) * DISTANCE
 
 
-def _radial(name: str, profile: sympy.Expr, weight: sympy.Expr, kink: int = 0) -> RadialKernel:
+def _radial(
+    name: str,
+    profile: sympy.Expr,
+    weight: sympy.Expr,
+    kink: sympy.Expr = sympy.S.Zero,
+) -> RadialKernel:
     half_line = (sympy.Integer(0), sympy.oo)
     shape, factor = (
         ClosedForm(f"rfm.{name}.{part}", formula, DISTANCE, half_line, "E")
         for part, formula in (("profile", profile), ("weight", weight))
     )
-    return RadialKernel(name, shape, factor, sympy.Integer(kink))
+    return RadialKernel(name, shape, factor, kink)
 
 
 def _inner_product(name: str, profile: sympy.Expr, slope: sympy.Expr) -> InnerProductKernel:
@@ -94,7 +99,7 @@ def _inner_product(name: str, profile: sympy.Expr, slope: sympy.Expr) -> InnerPr
     return InnerProductKernel(name, shape, factor)
 
 
-LAPLACE = _radial("laplace", sympy.exp(-DISTANCE), -sympy.exp(-DISTANCE) / DISTANCE, -1)
+LAPLACE = _radial("laplace", sympy.exp(-DISTANCE), -sympy.exp(-DISTANCE) / DISTANCE, KINK)
 GAUSSIAN = _radial("gaussian", sympy.exp(-(DISTANCE**2) / 2), -sympy.exp(-(DISTANCE**2) / 2))
 MATERN_3_2 = _radial("matern32", (1 + _ROOT3) * sympy.exp(-_ROOT3), -3 * sympy.exp(-_ROOT3))
 MATERN_5_2 = _radial(

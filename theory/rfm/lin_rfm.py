@@ -20,12 +20,12 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..validation import integer, nonnegative
+from .doubles import representable
 
-RealArray: TypeAlias = NDArray[np.float64]
 Placement: TypeAlias = Literal["data", "metric"]
 
 POWER = sympy.Symbol("alpha", positive=True)
@@ -56,6 +56,7 @@ def schatten_exponent(power: float, placement: Placement = "data") -> float:
     Raises:
         TypeError: If the power is not a real number.
         ValueError: If it is negative, infinite or NaN, or the placement is unknown.
+        OverflowError: If p is larger than every double.
 
     Source: paper L ("data").
 
@@ -64,7 +65,8 @@ def schatten_exponent(power: float, placement: Placement = "data") -> float:
         (1.0, 1.5)
     """
     value = sympy.Float(nonnegative("power", power), 17)
-    return float(EXPONENT.subs({POWER: value, PLACEMENT: _beta(placement)}))
+    exponent = EXPONENT.subs({POWER: value, PLACEMENT: _beta(placement)})
+    return float(representable("the exponent", np.asarray(float(exponent))))
 
 
 def depth_power(depth: int, placement: Placement = "data") -> float:
@@ -94,13 +96,15 @@ def schatten_penalty(matrix: ArrayLike, exponent: float, smoothing: float = 0.0)
     Args:
         matrix: X, shape (rows, columns); it has as many singular values as columns, some of which
             are 0 if rows are fewer.
-        exponent: p, any real number.
+        exponent: p, any finite real number.
         smoothing: ε >= 0.
 
     Raises:
         TypeError: If an entry or argument is not a real number.
         ValueError: If the matrix is not two-dimensional, an entry is NaN or infinite, the
-            smoothing is negative, or p <= 0 meets a singular value 0 without smoothing.
+            smoothing is negative, or p <= 0 meets a singular value that is 0 to double precision
+            without smoothing.
+        OverflowError: If the sum is larger than every double.
 
     Source: paper L.
 
@@ -109,14 +113,17 @@ def schatten_penalty(matrix: ArrayLike, exponent: float, smoothing: float = 0.0)
         7.0
     """
     X, epsilon = _matrix(matrix), nonnegative("smoothing", smoothing)
-    p = float(finite_array("exponent", exponent))
+    p = finite_array("exponent", exponent)
+    if p.ndim:
+        raise ValueError(f"exponent has shape {p.shape}; one number is allowed")
     singular = np.zeros(X.shape[1])
-    found = np.linalg.svd(X, compute_uv=False)
+    found: RealArray = np.linalg.svd(X, compute_uv=False).astype(np.float64)
     singular[: len(found)] = found
-    squares = singular**2 + epsilon
-    if p <= 0 and not squares.all():
+    if p <= 0 and not epsilon and not _has_full_rank(X, found):
         raise ValueError(f"exponent = {exponent!r} with a singular value 0 needs smoothing > 0")
-    return float(np.sum(squares ** (p / 2) if p else np.log(squares)))
+    roots = np.hypot(singular, np.sqrt(epsilon))  # squares could overflow, or underflow to 0
+    with np.errstate(over="ignore"):
+        return float(representable("the penalty", np.sum(roots**p if p else 2 * np.log(roots))))
 
 
 def lin_rfm_multiplier(
@@ -133,7 +140,8 @@ def lin_rfm_multiplier(
     Raises:
         TypeError: If an entry or argument is not a real number.
         ValueError: If the matrix is not two-dimensional, an entry is NaN or infinite, an argument
-            is out of range, or X lacks full column rank without smoothing.
+            is out of range, or X lacks full column rank, to double precision, without smoothing.
+        OverflowError: If an entry is larger than every double.
 
     Source: paper L ("data").
 
@@ -145,11 +153,17 @@ def lin_rfm_multiplier(
     X, alpha = _matrix(matrix), nonnegative("power", power)
     epsilon, beta = nonnegative("smoothing", smoothing), float(_beta(placement))
     U, singular, Vt = np.linalg.svd(X, full_matrices=False)
-    least = max(X.shape) * np.finfo(np.float64).eps * singular[0]
-    if not epsilon and (X.shape[0] < X.shape[1] or singular[-1] <= least):
+    if not epsilon and not _has_full_rank(X, singular):
         raise ValueError("matrix lacks full column rank: then smoothing must be > 0")
-    scaled = singular * (singular**2 + epsilon) ** (-2 * alpha * beta)
-    return np.asarray((U * scaled) @ Vt)
+    roots = np.hypot(singular, np.sqrt(epsilon))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = singular / roots * roots ** (1 - 4 * alpha * beta)
+        return representable("the multiplier", np.asarray((U * scaled) @ Vt))
+
+
+def _has_full_rank(X: RealArray, singular: RealArray) -> bool:
+    least = max(X.shape) * np.finfo(np.float64).eps * singular[0]
+    return bool(X.shape[0] >= X.shape[1] and singular[-1] > least)
 
 
 def _beta(placement: str) -> sympy.Rational:

@@ -17,10 +17,12 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
 from ..validation import positive
-from .machine_gradients import RealArray, checked_metric, finite
+from .doubles import RealArray, representable, ridge_solution
+from .machine_gradients import checked_metric
 
 M, X, Xt, Y = matrices("M X X^T y")
 RIDGE = sympy.Symbol("lambda", positive=True)
@@ -51,8 +53,10 @@ def ridge_vector(
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If shapes do not fit, an entry is not finite, λ is not positive, or M is not
-            symmetric positive semidefinite.
+        ValueError: If shapes do not fit, an entry is not finite, λ is not positive, or so small
+            that the system is singular to double precision, or M is not symmetric positive
+            semidefinite.
+        OverflowError: If a product of the data is larger than every double.
 
     Source: this project.
 
@@ -60,16 +64,21 @@ def ridge_vector(
         >>> ridge_vector([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 1.0)
         array([0.5, 0.4])
     """
-    A, b = finite("inputs", inputs), finite("targets", targets)
-    if A.ndim != 2 or not A.size or b.ndim not in (1, 2) or len(b) != len(A):
+    A, b = finite_array("inputs", inputs), finite_array("targets", targets)
+    if A.ndim != 2 or b.ndim not in (1, 2) or len(b) != len(A):
         raise ValueError(f"inputs have shape {A.shape}, targets {b.shape}; (n, d) with (n,) or "
                          "(n, o) is allowed")  # fmt: skip
     lam, metric_matrix = positive("ridge", ridge), checked_metric(metric, A.shape[1])
-    if len(A) < A.shape[1]:  # the smaller of the two systems, which is symmetric, too
-        K = A @ metric_matrix @ A.T
-        return np.asarray(metric_matrix @ A.T @ np.linalg.solve(K + lam * np.eye(len(A)), b))
-    system = A.T @ A @ metric_matrix + lam * np.eye(A.shape[1])
-    return np.asarray(metric_matrix @ np.linalg.solve(system, A.T @ b))
+    with np.errstate(over="ignore", invalid="ignore"):
+        beta = metric_matrix @ _solved(A, b, metric_matrix, lam)
+    return representable("the ridge vector", np.asarray(beta))
+
+
+def _solved(A: RealArray, b: RealArray, M: RealArray, lam: float) -> RealArray:
+    """Xᵀα, by the smaller of the two systems."""
+    if len(A) < A.shape[1]:
+        return np.asarray(A.T @ ridge_solution(A @ M @ A.T + lam * np.eye(len(A)), b, lam))
+    return ridge_solution(A.T @ A @ M + lam * np.eye(A.shape[1]), A.T @ b, lam)
 
 
 def linear_agop(
@@ -89,7 +98,8 @@ def linear_agop(
     """
     beta = ridge_vector(inputs, targets, ridge, metric=metric)
     columns = beta[:, None] if beta.ndim == 1 else beta
-    return np.asarray(columns @ columns.T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return representable("the AGOP", np.asarray(columns @ columns.T))
 
 
 # --- derivation -------------------------------------------------------------------------------

@@ -19,11 +19,16 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import finite_array
 from ..closed_form import ClosedForm
 from ..validation import positive
+from .doubles import representable
 from .kernel_profiles import Kernel, RadialKernel, kernel
 
 RealArray: TypeAlias = NDArray[np.float64]
+
+_FARTHEST = 1e150
+"""Distances whose squares overflow count as this one: ω is 0 there, and not ∞ · 0."""
 
 
 def kernel_gradients(
@@ -50,7 +55,7 @@ def kernel_gradients(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, L is not positive, M is not
             symmetric or has a negative eigenvalue, or the kernel is unknown.
-        OverflowError: If g' of an inner-product kernel is larger than every double.
+        OverflowError: If g' of an inner-product kernel, or the result, is larger than every double.
 
     Source: E.
 
@@ -61,7 +66,7 @@ def kernel_gradients(
                [[-0.004043, -0.00539 ]]])
     """
     machine = _machine(kernel_name, centres, coefficients, inputs, bandwidth, metric)
-    return np.stack([machine.gradients(x) for x in machine.inputs])
+    return representable("the gradient", np.stack([machine.gradients(x) for x in machine.inputs]))
 
 
 def kernel_agop(
@@ -86,10 +91,11 @@ def kernel_agop(
     """
     machine = _machine(kernel_name, centres, coefficients, inputs, bandwidth, metric)
     total = np.zeros((machine.metric.shape[0],) * 2)
-    for x in machine.inputs:
-        G = machine.gradients(x)
-        total += G.T @ G
-    return total / len(machine.inputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for x in machine.inputs:
+            G = machine.gradients(x)
+            total += G.T @ G
+    return representable("the AGOP", total / len(machine.inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +109,29 @@ class _Machine:
 
     def gradients(self, x: RealArray) -> RealArray:
         """∇f_c(x), shape (o, d). Differences are taken first: a distance to itself is exactly 0."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (x - self.centres if self._radial else self.centres) / self.bandwidth
+            pull = scaled @ self.metric
+            factor = self._factor(
+                np.sum((scaled if self._radial else x / self.bandwidth) * pull, 1)
+            )
+            return (self.coefficients * factor[:, None]).T @ pull / self.bandwidth
+
+    @property
+    def _radial(self) -> bool:
+        return isinstance(self.kernel, RadialKernel)
+
+    def _factor(self, arguments: RealArray) -> RealArray:
+        """ω by ρ², or g' by τ."""
         if isinstance(self.kernel, RadialKernel):
-            U = x - self.centres
-            V = U @ self.metric / self.bandwidth**2
-            factor = _weights(self.kernel, np.sqrt(np.maximum(np.sum(U * V, axis=1), 0.0)))
-        else:
-            V = self.centres @ self.metric / self.bandwidth**2
-            with np.errstate(over="ignore"):
-                factor = _floats(self.kernel.slope)(V @ x)
-            if not np.isfinite(factor).all():
-                raise OverflowError(
-                    f"the slope of {self.kernel.name} overflows at τ = {(V @ x).max():.3g}; take a "
-                    "larger bandwidth"
-                )
-        return (self.coefficients * factor[:, None]).T @ V
+            return _weights(self.kernel, np.sqrt(np.clip(arguments, 0.0, _FARTHEST**2)))
+        factor = _floats(self.kernel.slope)(arguments)
+        if not np.isfinite(factor).all():
+            raise OverflowError(
+                f"the slope of {self.kernel.name} overflows at τ = {arguments.max():.3g}; take a "
+                "larger bandwidth"
+            )
+        return factor
 
 
 def _weights(kernel: RadialKernel, distances: RealArray) -> RealArray:
@@ -143,9 +158,9 @@ def _machine(
     X, Z = _matrix("centres", centres), _matrix("inputs", inputs)
     if X.shape[1] != Z.shape[1]:
         raise ValueError(f"centres have shape {X.shape}, inputs {Z.shape}: columns must agree")
-    alpha = finite("coefficients", coefficients)
+    alpha = finite_array("coefficients", coefficients)
     alpha = alpha[:, None] if alpha.ndim == 1 else alpha
-    if alpha.ndim != 2 or len(alpha) != len(X) or not alpha.shape[1]:
+    if alpha.ndim != 2 or len(alpha) != len(X):
         raise ValueError(
             f"coefficients have shape {np.shape(coefficients)}; ({len(X)},) or ({len(X)}, o) is "
             "allowed, one row for each centre"
@@ -164,7 +179,7 @@ def checked_metric(metric: ArrayLike | None, dimension: int) -> RealArray:
     """
     if metric is None:
         return np.eye(dimension)
-    M = finite("metric", metric)
+    M = finite_array("metric", metric)
     M = np.diag(M) if M.ndim == 1 else M
     if M.shape != (dimension, dimension):
         raise ValueError(
@@ -180,27 +195,9 @@ def checked_metric(metric: ArrayLike | None, dimension: int) -> RealArray:
     return M
 
 
-def finite(name: str, value: ArrayLike) -> RealArray:
-    """Return an array of finite doubles, or refuse it by name.
-
-    Raises:
-        TypeError: If the entries are not real numbers.
-        ValueError: If an entry is NaN or infinite.
-    """
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has entries of type {array.dtype}; real numbers are allowed")
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} has the entry {array[~np.isfinite(array)][0]}; all must be finite"
-        )
-    return array
-
-
 def _matrix(name: str, value: ArrayLike) -> RealArray:
-    array = finite(name, value)
-    if array.ndim != 2 or not array.size:
+    array = finite_array(name, value)
+    if array.ndim != 2:
         raise ValueError(f"{name} has shape {array.shape}; a matrix with at least one row and "
                          "one column is allowed")  # fmt: skip
     return array

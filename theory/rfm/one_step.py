@@ -6,7 +6,8 @@ gradient k = ∇F(b) for every input. One step of size η on Σ_i ½(f(x_i) − 
     W_1 = η k gᵀ,  g = Σ_i r_i x_i,  r_i = y_i − f_0,
     NFM = η²‖k‖² ggᵀ,   AGOP = η² [(1/n) Σ_i s(x_i)²] ggᵀ,   s(x) = kᵀ∇F(W_1x + b).
 
-The layers above may move at the same time: only ∇F in s is then the new one. What it takes:
+The layers above, and b, may move at the same time: ∇F and b in s are then the new ones. What it
+takes:
 
 - k ≠ 0; for two layers, f = aᵀφ(Wx + b), k = a ∘ φ'(b): φ'(0) ≠ 0 where b = 0.
 - g ≠ 0. It is Σ_i y_i x_i only if f_0 = 0 (φ(0) = 0, or the output is centred), or if Σ_i x_i = 0.
@@ -27,10 +28,11 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
 from ..validation import positive
-from .machine_gradients import RealArray, finite
+from .doubles import representable
 
 if TYPE_CHECKING:
     from ..alignment.activations import Activation
@@ -72,12 +74,17 @@ class FirstStep:
     @property
     def nfm(self) -> RealArray:
         """W_1ᵀW_1, shape (d, d)."""
-        return self.nfm_factor * np.outer(self.direction, self.direction)
+        return representable("the NFM", _outer(self.nfm_factor, self.direction))
 
     @property
     def agop(self) -> RealArray:
         """(1/n) Σ_i ∇f(x_i)∇f(x_i)ᵀ after the step, shape (d, d)."""
-        return self.agop_factor * np.outer(self.direction, self.direction)
+        return representable("the AGOP", _outer(self.agop_factor, self.direction))
+
+
+def _outer(factor: float, direction: RealArray) -> RealArray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(factor * np.outer(direction, direction))
 
 
 def first_step(
@@ -105,6 +112,7 @@ def first_step(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, η is not positive, the activation
             is unknown, or k = a ∘ φ'(b) is 0 (so that W would rest at 0).
+        OverflowError: If the step is larger than every double.
 
     Source: E; the residual in the place of y, and what the AGOP needs: this project.
 
@@ -115,18 +123,23 @@ def first_step(
     """
     from ..alignment.activations import activation as named
 
-    X, y, a = finite("inputs", inputs), finite("targets", targets), finite("readout", readout)
-    b = np.zeros_like(a) if bias is None else finite("bias", bias)
+    X, y, a = (
+        finite_array(name, value)
+        for name, value in (("inputs", inputs), ("targets", targets), ("readout", readout))
+    )
+    b = np.zeros_like(a) if bias is None else finite_array("bias", bias)
     _check_shapes(X, y, a, b)
     eta, phi = positive("rate", rate), named(activation)
     k = a * phi.first(b)
     if not k.any():
         raise ValueError("readout and φ'(bias): their product is 0 in every unit; W rests at 0")
-    f_0 = float(a @ phi.value(b))
-    g = (y - f_0) @ X
-    z = b + eta * np.outer(X @ g, k)
-    s = (a * phi.first(z)) @ k
-    return FirstStep(g, f_0, eta**2 * float(k @ k), eta**2 * float(np.mean(s**2)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        f_0 = a @ phi.value(b)
+        g = (y - f_0) @ X
+        s = (a * phi.first(b + eta * np.outer(X @ g, k))) @ k
+        factors = (eta * k) @ (eta * k), np.mean((eta * s) ** 2)
+    representable("the step", np.array([f_0, *g, *factors]))
+    return FirstStep(g, float(f_0), float(factors[0]), float(factors[1]))
 
 
 def _check_shapes(X: RealArray, y: RealArray, a: RealArray, b: RealArray) -> None:

@@ -12,18 +12,16 @@ over the samples in the place of the sum changes a and the ridge, but not the fa
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
 from ..validation import positive
-
-RealArray: TypeAlias = NDArray[np.float64]
+from .doubles import representable, ridge_solution
 
 LOSS_WEIGHT, NORM_WEIGHT = sympy.symbols("a b", positive=True)
 
@@ -51,7 +49,9 @@ def optimal_ridge_value(
     Raises:
         TypeError: If entries or the ridge are not real numbers.
         ValueError: If the shapes do not fit, an entry is NaN or infinite, M is not symmetric or
-            has a negative eigenvalue, or the ridge is not positive and finite.
+            has a negative eigenvalue, or the ridge is not positive and finite, or so small that
+            the system is singular to double precision.
+        OverflowError: If a product of the data is larger than every double.
 
     Source: paper B.
 
@@ -60,7 +60,8 @@ def optimal_ridge_value(
         0.5
     """
     _, Y, _, alpha, mu = _solved(inputs, targets, metric, ridge)
-    return float(mu / 2 * np.sum(Y * alpha))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(representable("the value", np.asarray(mu / 2 * np.sum(Y * alpha))))
 
 
 def ridge_value_gradient(
@@ -77,8 +78,9 @@ def ridge_value_gradient(
         array([[-0.125]])
     """
     X, _, _, alpha, mu = _solved(inputs, targets, metric, ridge)
-    direction = X.T @ alpha
-    return np.asarray(-mu / 2 * direction @ direction.T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        direction = X.T @ alpha
+        return representable("the gradient", np.asarray(-mu / 2 * direction @ direction.T))
 
 
 def agop_of_ridge_solution(
@@ -99,7 +101,8 @@ def agop_of_ridge_solution(
     M, mu = finite_array("metric", metric), positive("ridge", ridge)
     gradient = ridge_value_gradient(inputs, targets, metric, ridge)
     factor = float(AGOP_FACTOR.subs(NORM_WEIGHT, sympy.Float(mu) / 2))
-    return np.asarray(factor * M @ gradient @ M)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return representable("the AGOP", np.asarray(factor * M @ gradient @ M))
 
 
 def _solved(
@@ -119,8 +122,9 @@ def _solved(
     if M.shape != 2 * X.shape[1:]:
         raise ValueError(f"metric has shape {M.shape}; {2 * X.shape[1:]} is allowed")
     _check_metric(M)
-    kernel = X @ M @ X.T + mu * np.eye(len(X))
-    return X, Y, M, np.asarray(np.linalg.solve(kernel, Y), dtype=np.float64), mu
+    with np.errstate(over="ignore", invalid="ignore"):
+        kernel = X @ M @ X.T + mu * np.eye(len(X))
+    return X, Y, M, ridge_solution(kernel, Y, mu), mu
 
 
 def _check_metric(M: RealArray) -> None:
