@@ -31,7 +31,7 @@ from .grokking import (
 )
 
 _t = sympy.transpose
-P, T, j, g, r, x, z = matrices("P T j g r x z")
+P, T, j, g, r, s, x, z = matrices("P T j g r s x z")
 J = j * _t(j)
 _ONE = sympy.Integer(1)
 
@@ -77,6 +77,13 @@ def _square_residual() -> sympy.Expr:
             for s, t in product(map(sympy.Integer, (0, 1)), repeat=2)
         )
     )
+
+
+def _factors_residual() -> sympy.Expr:
+    """With g = r sᵀ: Σ_cd P_ad g_cd = (Ps)_a jᵀr, Σ P_cb g_cd = jᵀs (Pᵀr)_b, and both at once."""
+    first, second, ones = P * s, _t(P) * r, (_t(r) * j, _t(s) * j)
+    sums = first * ones[0] * _t(j) + j * _t(ones[1]) * _t(second) + 2 * first * _t(second)
+    return sympy.expand(_kernel(r * _t(s)) - sums)
 
 
 def _operator_residual(size: int) -> sympy.Expr:
@@ -135,11 +142,11 @@ def _on_pairs_residual(claimed: sympy.Expr) -> sympy.Expr:
 _SOLVE_STEPS = (
     Step("(s + t)² = s + t + 2st for s, t in {0, 1}.", _square_residual),
     Step(
-        "Σ_cd P_ad g_cd = (P gᵀ J)_ab, Σ_cd P_cb g_cd = (J gᵀ P)_ab, Σ_cd P_ad P_cb g_cd = "
-        "(P gᵀ P)_ab by the matrix product: K[g] = P gᵀ J + J gᵀ P + 2 P gᵀ P, J = jjᵀ. The "
-        "double sum itself for m = 3 and all P.",
-        partial(_operator_residual, 3),
+        "K[g] = Σ_cd (P_ad + P_cb + 2 P_ad P_cb) g_cd = P gᵀ J + J gᵀ P + 2 P gᵀ P, J = jjᵀ: for "
+        "every m on g = r sᵀ, where the sums factorise, and every g is a sum of such.",
+        _factors_residual,
     ),
+    Step("The double sum itself, for m = 3 and all P.", partial(_operator_residual, 3)),
     Step("α = P Tᵀ P/2 - J/(2m+2) solves K[α] = T.", _solution_residual),
     Step("The rows and the columns of α sum to 1/(2m+2).", _marginal_residual),
 )
@@ -229,7 +236,7 @@ def derive_spectrum(claimed: sympy.Expr = CHARACTERISTIC) -> Derivation:
     Source: this project.
     """
     steps = (
-        *_SOLVE_STEPS[:2],
+        *_SOLVE_STEPS[:3],
         Step("Constants: eigenvalue 2m + 2, once.", _constant_residual),
         Step(
             "Functions of one argument, r with sum 0: K exchanges r jᵀ and j (Pᵀr)ᵀ with the "

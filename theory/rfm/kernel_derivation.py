@@ -87,11 +87,14 @@ def _smooth_residual(profile: sympy.Expr) -> sympy.Expr:
 def _kink_residual(profile: sympy.Expr, claimed: sympy.Expr) -> sympy.Expr:
     """Along v with ‖v‖_M = m the one-sided slopes of φ(|ε|m/L) are ±claimed m/L, claimed ≠ 0."""
     step = sympy.Symbol("epsilon", positive=True)
-    at = profile.subs(DISTANCE, step * _NORM / BANDWIDTH)
-    right = sympy.limit((at - 1) / step, step, 0, "+")
-    mean = (right - right) / 2  # the function is even in ε: the left slope is minus the right one
-    differentiable = sympy.Integer(1 if right == 0 else 0)
-    return first_nonzero(sympy.simplify(right - claimed * _NORM / BANDWIDTH), mean, differentiable)
+    value = profile.subs(DISTANCE, step * _NORM / BANDWIDTH)  # at both ends, ε and −ε
+    right = sympy.limit((value - 1) / step, step, 0, "+")
+    left = sympy.limit((value - 1) / -step, step, 0, "+")
+    differentiable = sympy.Integer(1 if right == left else 0)
+    central = sympy.simplify(right + left)
+    return first_nonzero(
+        sympy.simplify(right - claimed * _NORM / BANDWIDTH), central, differentiable
+    )
 
 
 def _central_residual() -> sympy.Expr:

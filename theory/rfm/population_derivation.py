@@ -27,22 +27,22 @@ from .jumps import (
 )
 
 _T = sympy.transpose
-_P, _S, _Q, _C, _x, _a = matrices("P Sigma Q C x a")
+_P, _S, _Q, _C, _x, _a, _e = matrices("P Sigma Q C x a e")
 _U, _H, _G, _v, _w, _grad = matrices("U H G v w grad")
 
 # --- means ------------------------------------------------------------------------------------
 
 
 def _score_residual() -> sympy.Expr:
-    """ρ ∝ exp(−½xᵀPx) has ∇ρ = −Pxρ, so that x ρ = −Σ∇ρ where ΣP = 1 (written out for d = 2)."""
-    p, q, r = sympy.symbols("p q r", real=True)
-    x = sympy.Matrix(sympy.symbols("x y", real=True))
-    P = sympy.Matrix([[p, q], [q, r]])
-    density = sympy.exp(-(x.T * P * x)[0, 0] / 2)
-    gradient = sympy.Matrix([sympy.diff(density, v) for v in x])
-    left = (gradient + P * x * density).applyfunc(sympy.simplify)
+    """ρ ∝ exp(−½xᵀPx) has eᵀ∇ρ = −eᵀPxρ along every e, so that x ρ = −Σ∇ρ where ΣP = 1."""
+    step = sympy.Symbol("t")
+    moved = sympy.expand(_T(_x + step * _e) * _P * (_x + step * _e)).coeff(step, 1)
+    number = _T(_e) * _P * _x  # its own transpose, as P is symmetric
+    slope = moved.subs(_T(_x) * _P * _e, number) - 2 * number
+    s = sympy.Symbol("s", real=True)  # xᵀPx, which grows by 2t eᵀPx
+    chain = sympy.diff(sympy.exp(-s / 2), s) * 2 + sympy.exp(-s / 2)
     words = reduced(_S * _P * _x - _x, {_S * _P: sympy.Integer(1)})
-    return first_nonzero(*left, words)
+    return first_nonzero(sympy.expand(slope), chain, words)
 
 
 def _parts_residual() -> sympy.Expr:
@@ -71,25 +71,18 @@ def _tilt_residual() -> sympy.Expr:
 
 
 def _determinant_residual() -> sympy.Expr:
-    """det P/det(P + Q) = 1/det(1 + QΣ), as (P + Q) = (1 + QΣ)P (written out for d = 2)."""
-    words = sympy.expand((1 + _Q * _S) * _P) - _P - _Q * _S * _P
-    p, q, r, u, v, w = sympy.symbols("p q r u v w", real=True)
-    P, Q = sympy.Matrix([[p, q], [q, r]]), sympy.Matrix([[u, v], [v, w]])
-    ratio = P.det() / (P + Q).det() - 1 / (sympy.eye(2) + Q * P.inv()).det()
-    return first_nonzero(sympy.expand(words), sympy.simplify(ratio))
+    """P + Q = (1 + QΣ)P: as determinants multiply, det P/det(P + Q) = 1/det(1 + QΣ)."""
+    word = reduced(sympy.expand((1 + _Q * _S) * _P), {_S * _P: sympy.Integer(1)})
+    return sympy.expand(word - _P - _Q)
 
 
 def _index_residual() -> sympy.Expr:
-    """∂_i g(Ux) = Σ_a U_ai ∂_a g, for k = d = 2 written out; Uᵀ∇g∇gᵀU as words for any size."""
-    x, y, z, w = sympy.symbols("x y z w", real=True)
-    U = sympy.Matrix(2, 2, sympy.symbols("u:4", real=True))
-    link = sympy.Function("g")(z, w)
-    at = dict(zip((z, w), U * sympy.Matrix([x, y]), strict=True))
-    composed = sympy.Function("g")(*at.values())
-    chain = [sympy.diff(link, v).subs(at).doit() for v in (z, w)]
-    rest = sympy.diff(composed, x) - U[0, 0] * chain[0] - U[1, 0] * chain[1]
+    """g(U(x + te)) moves along Ue: the slope ∇gᵀUe is eᵀ(Uᵀ∇g), and ∇f∇fᵀ = Uᵀ∇g∇gᵀU."""
+    step = sympy.Symbol("t")
+    along = sympy.expand(_U * (_x + step * _e)).coeff(step, 1)
+    slope = _T(_grad) * along - _T(_T(_e) * _T(_U) * _grad)
     outer = _T(_U) * _grad * _T(_T(_U) * _grad) - _T(_U) * _grad * _T(_grad) * _U
-    return first_nonzero(sympy.simplify(rest.doit()), sympy.expand(outer))
+    return first_nonzero(sympy.expand(slope), sympy.expand(outer))
 
 
 def _hermite_residual() -> sympy.Expr:
@@ -150,6 +143,8 @@ def derive_population(
     )
     cites = (
         "Gaussian integral",
+        "determinants multiply",
+        "chain rule",
         "completeness of the Hermite polynomials (Parseval)",
     )
     return Derivation("E[∇f∇fᵀ] under Gaussian inputs, exactly.", steps, cites)
@@ -252,11 +247,24 @@ def _energy_residual(claimed: sympy.Expr) -> sympy.Expr:
 
 
 def _gated_residual(claimed: sympy.Expr) -> sympy.Expr:
-    """Φ(x/ε)² = P(εZ < x, εZ' < x | x): a quadrant of correlation σ²/(σ² + ε²), times E x² = σ²."""
+    """Φ(x/ε)² = P(εZ < x, εZ' < x | x): x − εZ and x − εZ' are both positive; times E x² = σ²."""
     e, s = WIDTH, DEVIATION
-    correlation = s**2 / (s**2 + e**2)
-    quadrant = sympy.Rational(1, 4) + sympy.asin(correlation) / (2 * sympy.pi)
+    covariance = sympy.diag(s**2, e**2, e**2)  # of x, εZ, εZ'
+    pair = sympy.Matrix([[1, -1, 0], [1, 0, -1]])
+    spread = pair * covariance * pair.T
+    correlation = spread[0, 1] / sympy.sqrt(spread[0, 0] * spread[1, 1])
+    quadrant = sympy.Rational(1, 4) + sympy.asin(sympy.simplify(correlation)) / (2 * sympy.pi)
     return sympy.simplify(claimed - s**2 * quadrant)
+
+
+def _beside_residual() -> sympy.Expr:
+    """The slopes x_1Φ, x_0Φ, x_0x_1Φ' : their products are odd in x_0 or in x_1, with mean 0."""
+    x, y = sympy.symbols("x_0 x_1", real=True)
+    gate, slope = sympy.symbols("Phi Phi'", real=True)
+    slopes = (y * gate, x * gate, x * y * slope)
+    products = [slopes[0] * slopes[1], slopes[0] * slopes[2], slopes[1] * slopes[2]]
+    even = [p for p in products if p.subs(x, -x) + p != 0 and p.subs(y, -y) + p != 0]
+    return sympy.Add(*even)
 
 
 def _gate_residual(gate: sympy.Expr, energy: sympy.Expr) -> sympy.Expr:
@@ -299,6 +307,7 @@ def derive_jumps(
         Step(
             "Almost everywhere: the gate is not seen.", partial(_almost_everywhere_residual, limit)
         ),
+        Step("The AGOP is diagonal.", _beside_residual),
         Step("Width ε: gated directions.", partial(_gated_residual, gated)),
         Step("Width ε: the jump.", partial(_energy_residual, energy)),
         Step("Width ε: the gate's direction.", partial(_gate_residual, gate, JUMP_ENERGY)),
