@@ -361,8 +361,10 @@ AGOP_AS_GRADIENT = Claim(
         "-2/μ is -1/b for b = μ/2. Without the halves (a = 1, b = μ) it is -1/μ. With the mean "
         "over n samples, a = 1/(2n) and b = μ/2, it is -2/μ again, the ridge being nμ. If entries "
         "M_ik = M_ki are tied, ∂Q/∂M_ik off the diagonal is twice the entry of ∇Q. Where "
-        "∇Q = -cI, that is, at critical points of Q + c tr M, AGOP = (2c/μ)M²: the fixed points of "
-        "M ∝ AGOP^{1/2}."
+        "∇Q = -cI, that is, at critical points of Q + c tr M, AGOP = (2c/μ)M², and M is fixed "
+        "under M ∝ AGOP^{1/2}. A fixed M ≻ 0 has ∇Q = -cI in turn; a singular one only on its "
+        "range. With one output and d ≥ 2 none has: ∇Q is of rank one, while M = ββᵀ/‖β‖ with "
+        "β = M Xᵀα is fixed up to scale."
     ),
 )  # fmt: skip
 

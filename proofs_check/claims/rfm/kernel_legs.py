@@ -113,7 +113,7 @@ def _tensor(point: str, claimed: Any, reference: Any) -> Iterator[Case]:
 
 
 def values(formulas: Formulas, setting: Setting) -> Iterator[Case]:
-    """Profiles against their definitions, the kink, and the two kernels of the scaling identity."""
+    """Profiles against their definitions, the kink, and the two sides of the scaling identity."""
     with ctx.workprec(points.PRECISION):
         for name in points.PROFILES:
             u = arb(3) / 7
@@ -125,7 +125,7 @@ def values(formulas: Formulas, setting: Setting) -> Iterator[Case]:
 
 
 def _scaled(formulas: Formulas) -> Iterator[Case]:
-    """k and ∇k with (cM, L) against those with (M, the claimed bandwidth)."""
+    """k with (cM, L) against k with (M, the claimed bandwidth): the two are one function of x."""
     data, c = points.DATA[0][1], Fraction(7, 3)
     x, z = points.balls(data.inputs[:1])[0], points.balls(data.centres[1:2])[0]
     M, L = points.balls(data.metric), ball(data.bandwidth)

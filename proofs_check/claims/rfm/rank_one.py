@@ -190,7 +190,9 @@ ONE_STEP = Claim(
     ),
     source="E (for f₀ = 0), here",
     hypotheses=(
-        Hypothesis("one output; loss Σ ½(f − y)²; the layers above may move, too"),
+        Hypothesis(
+            "one output; loss Σ ½(f − y)²; the layers above and b may move, too: s has the new ones"
+        ),
         Hypothesis("k ≠ 0 (two layers, b = 0: φ'(0) ≠ 0) and g ≠ 0"),
         Hypothesis(
             "the AGOP is not 0: s ≠ 0 at some sample; so for two layers with φ' > 0 and a fixed, "
