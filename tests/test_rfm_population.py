@@ -326,6 +326,17 @@ def test_hermite_sums_reach_relu():
     assert float(slope_energy(coefficients)) == pytest.approx(0.5, abs=0.06)
 
 
+def test_hermite_sums_of_a_jump_are_no_agop():
+    """1[z > 0] has slope 0 almost everywhere; Σ p c_p², c_p = He_{p−1}(0)/√(2πp!), diverges."""
+    coefficients = [0.5] + [
+        special.eval_hermitenorm(p - 1, 0.0) / math.sqrt(2 * math.pi * math.factorial(p))
+        for p in range(1, 120)
+    ]
+    sums = [float(slope_energy(coefficients[:end])) for end in (30, 60, 120)]
+    assert sums[1] > 1.3 * sums[0]
+    assert sums[2] > 1.3 * sums[1]
+
+
 @pytest.mark.parametrize(
     "coefficients",
     [{}, {(0,): 1, (1, 1): 2}, {(-1,): 1}, {(): 1}, {(1.5,): 1}, {(HALF,): 1}, {1: 1}],

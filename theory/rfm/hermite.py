@@ -1,8 +1,10 @@
-r"""Population AGOP from Hermite coefficients, for every square-integrable gradient.
+r"""Population AGOP from Hermite coefficients, for weakly differentiable g with E‖∇g‖² < ∞.
 
 With h_m = Π_i He_{m_i}/√(m_i!), orthonormal under N(0, 1), and g = Σ_m c_m h_m,
 
     E[∂_a g ∂_b g] = Σ_m √((m_a + 1)(m_b + 1)) c_{m + e_a} c_{m + e_b},   E[g'²] = Σ_p p c_p².
+
+Without weak derivatives that fails: 1[z > 0] has slope 0 almost everywhere, while Σ_p p c_p² = ∞.
 """
 
 from __future__ import annotations

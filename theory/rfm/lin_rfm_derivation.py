@@ -210,8 +210,16 @@ def _depth_balance_residual() -> sympy.Expr:
 
 
 def _depth_power_residual() -> sympy.Expr:
-    """Under AᵀA = BBᵀ the product AB has the Gram matrix (BᵀB)², and so on up."""
-    return sympy.expand(reduced(_t(B) * _t(A) * A * B, {_t(A) * A: B * _t(B)}) - (_t(B) * B) ** 2)
+    """Layers A above B with AᵀA = (BBᵀ)ⁿ have (AB)ᵀAB = Bᵀ(BBᵀ)ⁿB, which is (BᵀB)ⁿ⁺¹.
+
+    n = 1 is balance, and with BᵀB = CCᵀ the next layer C meets AB as B met A, with n + 1. In `whole`
+    R is (BBᵀ)ⁿ; the power goes by induction on n, R in `further` being (BBᵀ)ⁿ⁻¹.
+    """
+    (R,) = matrices("R")
+    whole = reduced(_t(A * B) * (A * B), {_t(A) * A: R}) - _t(B) * R * B
+    first = _t(B) * (B * _t(B)) * B - (_t(B) * B) ** 2
+    further = _t(B) * (B * _t(B) * R) * B - (_t(B) * B) * (_t(B) * R * B)
+    return first_nonzero(*map(sympy.expand, (whole, first, further)))
 
 
 def _depth_ends_residual() -> sympy.Expr:

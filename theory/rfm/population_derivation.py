@@ -142,6 +142,7 @@ def derive_population(
         Step("E ∂_a g ∂_b g = Σ √((m_a + 1)(m_b + 1)) c c.", partial(_pair_residual, pair_factor)),
     )
     cites = (
+        "a function of polynomial growth times the Gaussian density vanishes at infinity",
         "Gaussian integral",
         "determinants multiply",
         "chain rule",

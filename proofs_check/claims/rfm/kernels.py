@@ -78,8 +78,9 @@ GRADIENT = Claim(
     hypotheses=(
         Hypothesis("M symmetric positive semidefinite, L > 0, c > 0"),
         Hypothesis(
-            "Laplace: where the α of the centres at one place do not cancel, no gradient exists "
-            "there; the formula, with their terms 0, is the central difference in every direction"
+            "Laplace: where the α of the centres at distance ρ = 0 (for singular M not only those "
+            "in the same place) do not cancel, no gradient exists; the formula, with their terms "
+            "0, is the central difference in every direction"
         ),
     ),
     formulas={

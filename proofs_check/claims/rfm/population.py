@@ -227,7 +227,10 @@ POPULATION = Claim(
     ),
     source="E, here",
     hypotheses=(
-        Hypothesis("E‖∇f‖² < ∞; Hermite sums: Σ = 1 (or UΣUᵀ = 1)"),
+        Hypothesis(
+            "E‖∇f‖² < ∞; Hermite sums: Σ = 1 (or UΣUᵀ = 1) and g weakly differentiable "
+            "(1[z > 0] has slope 0 almost everywhere, but Σ p c_p² = ∞)"
+        ),
         Hypothesis(
             "range: Σ ≻ 0 and f absolutely continuous on lines; it is the central subspace "
             "if y − f(x) is independent of x"
