@@ -212,8 +212,8 @@ def _depth_balance_residual() -> sympy.Expr:
 def _depth_power_residual() -> sympy.Expr:
     """Layers A above B with AᵀA = (BBᵀ)ⁿ have (AB)ᵀAB = Bᵀ(BBᵀ)ⁿB, which is (BᵀB)ⁿ⁺¹.
 
-    n = 1 is balance, and with BᵀB = CCᵀ the next layer C meets AB as B met A, with n + 1. In `whole`
-    R is (BBᵀ)ⁿ; the power goes by induction on n, R in `further` being (BBᵀ)ⁿ⁻¹.
+    n = 1 is balance, and with BᵀB = CCᵀ the next layer C meets AB as B met A, with n + 1. R is
+    (BBᵀ)ⁿ in `whole`, and (BBᵀ)ⁿ⁻¹ in `further`, the induction on n.
     """
     (R,) = matrices("R")
     whole = reduced(_t(A * B) * (A * B), {_t(A) * A: R}) - _t(B) * R * B
