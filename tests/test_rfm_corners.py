@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from numerics import agop
-from numerics.rfm import RFMRegressor
+from numerics.rfm import RFMClassifier, RFMRegressor, fit_rfm
 from numerics.rfm.kernels import kernel_by_name
+from numerics.rfm.machine import Recipe
 
 
 def sample(n=120, d=5, seed=0):
@@ -56,3 +60,131 @@ def test_kernels_of_p_norms_know_equal_points_under_a_full_metric():
     found = kernel.gradients(alpha, Z[:3], Z, M)
     wanted = kernel.gradients(alpha, Z[:3], Z, M, torch.arange(3))
     assert apart(found, wanted) < 1e-9
+
+
+# Parameters
+
+
+@pytest.mark.parametrize("number", [np.int64, np.int32, np.float32, Fraction])
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ("laplace", {}),
+        ("gaussian", {}),
+        ("matern52", {}),
+        ("linear", {}),
+        ("polynomial", {"degree": 2, "offset": 1}),
+        ("generalised", {"norm": 2, "power": 1}),
+        ("generalised", {"norm": 1, "power": 1}),
+    ],
+)
+def test_numbers_of_any_kind_are_numbers(kernel, options, number):
+    X, y = sample(40)
+    given = {name: number(v) if name != "degree" else np.int64(v) for name, v in options.items()}
+    fits = [
+        RFMRegressor(kernel=kernel, bandwidth=L, kernel_params=o, rounds=1).fit(X, y).predict(X)
+        for L, o in ((number(3), given), (3.0, options))
+    ]
+    assert np.array_equal(*fits)
+
+
+@pytest.mark.parametrize("model", [RFMRegressor, RFMClassifier])
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"diagonal": "no"}, TypeError, "diagonal = 'no' must be True or False"),
+        ({"device": "gpu"}, ValueError, "device = 'gpu' is none that torch can use here"),
+        ({"device": "cuda:99"}, ValueError, "device = 'cuda:99' is none that torch can use here"),
+        ({"device": 1.5}, ValueError, "device = 1.5 is none that torch can use"),
+        ({"progress": None}, ValueError, "progress = None must be True, False or 'auto'"),
+        ({"progress": np.ones(3)}, ValueError, "must be True, False or 'auto'"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(model, options, error, match):
+    X, y = sample()
+    with pytest.raises(error, match=match):
+        model(rounds=1, **options).fit(X, y if model is RFMRegressor else y > 0)
+
+
+def test_a_device_that_has_gone_is_named_when_predicting():
+    X, y = sample()
+    model = RFMRegressor(rounds=0).fit(X, y).set_params(device="cuda:99")
+    with pytest.raises(ValueError, match="device = 'cuda:99' is none that torch can use here"):
+        model.predict(X)
+    with pytest.raises(TypeError, match="fit_intercept = 'no' must be True or False"):
+        RFMRegressor(fit_intercept="no").fit(X, y)
+
+
+def test_a_bar_asked_for_by_numpy_is_drawn(capsys):
+    RFMRegressor(rounds=1, progress=np.True_).fit(*sample())
+    assert "round 1 of 1" in capsys.readouterr().err
+
+
+# Validation data
+
+
+@pytest.mark.parametrize("types", [(np.float32, np.float64), (np.float64, np.float32)])
+def test_validation_points_take_the_dtype_of_the_training_points(types):
+    (X, y), (X_val, y_val) = sample(), sample(seed=1)
+    mixed = RFMRegressor(rounds=2).fit(X.astype(types[0]), y, X_val.astype(types[1]), y_val)
+    same = RFMRegressor(rounds=2).fit(X.astype(types[0]), y, X_val.astype(types[0]), y_val)
+    assert mixed.agop_.dtype == types[0]
+    assert [r.error for r in mixed.history_] == pytest.approx(
+        [r.error for r in same.history_], rel=1e-5
+    )
+
+
+def test_validation_targets_have_as_many_outputs_as_the_targets():
+    X, y = sample()
+    Y = np.stack([y, X[:, 2], X[:, 3]], axis=1)
+    for wrong in (Y[:, :1], Y[:, :2], y):
+        with pytest.raises(ValueError, match=r"y_val has shape \(120.*must have 3 outputs as y"):
+            RFMRegressor(rounds=1).fit(X, Y, X, wrong)
+    column, row = (RFMRegressor(rounds=1).fit(X, y, X, t) for t in (y[:, None], y))
+    assert [r.error for r in column.history_] == [r.error for r in row.history_]
+
+
+def test_strange_labels_of_several_types_are_named():
+    X, y = sample()
+    strange = np.array([None, 3, True] * 40, dtype=object)
+    with pytest.raises(ValueError, match="y_val holds 3, which is not a class of y"):
+        RFMClassifier(rounds=1).fit(X, y > 0, X, strange)
+
+
+# What is kept
+
+
+def test_what_is_done_to_the_results_leaves_the_machine_alone():
+    X, y = sample()
+    model = RFMRegressor(rounds=1).fit(X, y)
+    before = agop(model, X)
+    model.M_ *= 0
+    model.agop_ *= 0
+    assert np.array_equal(agop(model, X), before)
+    assert model.machine_.agop.abs().max() > 0
+
+
+def test_a_machine_keeps_its_own_points():
+    X, y = (torch.from_numpy(a) for a in sample())
+    kept = X.clone()
+    machine = fit_rfm(X, y, Recipe(rounds=1))
+    before = machine.predict(kept)
+    assert torch.equal(X, kept)
+    X.zero_()
+    assert torch.equal(machine.predict(kept), before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_metric_and_agop_are_symmetric_to_the_last_digit(rounds, dtype):
+    X, y = sample(101, 33)
+    model = RFMRegressor(rounds=rounds).fit(X.astype(dtype), y)
+    assert np.array_equal(model.agop_, model.agop_.T)
+    assert np.array_equal(model.M_, model.M_.T)
+
+
+def test_a_round_without_an_error_is_not_the_best():
+    X, y = (torch.from_numpy(a) for a in sample())
+    errors = iter([math.nan, 0.5, 0.1])
+    machine = fit_rfm(X, y, Recipe(rounds=2), validation=(X, y), score=lambda f, y: next(errors))
+    assert machine.chosen == 2

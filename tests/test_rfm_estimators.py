@@ -395,7 +395,7 @@ def test_data_that_do_not_fit_together_are_refused():
         RFMRegressor(validation_fraction=0.2).fit(X, y, X, y)
     with pytest.raises(ValueError, match=r"X_val has shape \(120, 5\), Y_val \(119,\)"):
         RFMRegressor().fit(X, y, X, y[:-1])
-    with pytest.raises(ValueError, match="must have 5 features and 1 outputs"):
+    with pytest.raises(ValueError, match=r"y_val has shape \(120, 2\), must have 1 outputs as y"):
         RFMRegressor().fit(X, y, X, np.stack([y, y], axis=1))
 
 

@@ -27,6 +27,17 @@ Sample = tuple[Array, Target]
 DTYPES = ("float32", "float64")
 
 
+def flag(name: str, value: object) -> bool:
+    """Return `value` as a bool; words such as "no" would count as true.
+
+    Raises:
+        TypeError: If it is neither True nor False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} = {value!r} must be True or False")
+    return bool(value)
+
+
 class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The parameters, described at `RFMRegressor`, and all that the kind of target leaves open."""
 
@@ -72,6 +83,7 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         if isinstance(bandwidth, str):
             choice("bandwidth", bandwidth, ("median",))
             bandwidth, median = 1.0, True
+        flag("diagonal", self.diagonal)
         options = {} if self.kernel_params is None else dict(self.kernel_params)
         kernel = kernel_by_name(self.kernel, bandwidth, **options)
         return Recipe(
@@ -102,7 +114,7 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
                 progress=progress,
             )
         self.machine_ = machine.to("cpu")
-        self.agop_: Array = self.machine_.agop.numpy()
+        self.agop_: Array = self.machine_.agop.numpy().copy()
         self.M_: Array = self._metric()
         self.history_ = machine.history
         self.best_round_ = machine.chosen
@@ -110,14 +122,14 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
 
     def _metric(self) -> Array:
         if self.machine_.metric.M is not None:
-            return np.asarray(self.machine_.metric.M)
+            return np.asarray(self.machine_.metric.M.numpy().copy())
         d, dtype = self.machine_.centres.shape[1], self.agop_.dtype
         return np.ones(d, dtype) if self.diagonal else np.eye(d, dtype=dtype)
 
     def _raw_predictions(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         points = validate_data(self, X, dtype=self._dtypes(), reset=False)
-        machine = self.machine_.to(self.device)
+        machine = self.machine_.to(self._device())
         tensor = self._tensor(points.astype(self.agop_.dtype))
         predictions: Array = machine.predict(tensor).cpu().numpy()
         return predictions
@@ -127,7 +139,15 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         return self._tensor(X), self._tensor(targets.astype(X.dtype))
 
     def _tensor(self, array: Array) -> Tensor:
-        return torch.tensor(np.ascontiguousarray(array), device=self.device)
+        return torch.tensor(np.ascontiguousarray(array), device=self._device())
+
+    def _device(self) -> torch.device:
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise ValueError(
+                f"device = {self.device!r} is none that torch can use here, such as 'cpu': {error}"
+            ) from error
 
     def _dtypes(self) -> list[type[np.floating[Any]]]:
         """dtypes that are kept; the first is what others become."""
@@ -136,8 +156,10 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         wanted = choice("dtype", self.dtype, DTYPES)
         return [np.float32 if wanted == "float32" else np.float64]
 
-    def _validation_points(self, X_val: ArrayLike | None, y_val: ArrayLike | None) -> Array | None:
-        """X_val with the features and the dtype that fit has seen.
+    def _validation_points(
+        self, X: Array, X_val: ArrayLike | None, y_val: ArrayLike | None
+    ) -> Array | None:
+        """X_val with the features of X and in its dtype.
 
         Raises:
             ValueError: If only one of the two is given, or the validation set is given twice.
@@ -151,7 +173,7 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
                 f"validation_fraction = {self.validation_fraction!r} must be None where X_val and "
                 "y_val are given"
             )
-        points: Array = validate_data(self, X_val, dtype=self._dtypes(), reset=False)
+        points: Array = validate_data(self, X_val, dtype=X.dtype, reset=False)
         return points
 
     def _split(self, X: Array, y: Target, stratify: Target | None) -> tuple[Array, ...]:

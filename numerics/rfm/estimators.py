@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from torch import Tensor
 
-from .estimator_base import Array, RecursiveFeatureMachine, Sample, Target
+from .estimator_base import Array, RecursiveFeatureMachine, Sample, Target, flag
 from .machine import mean_squared_error
 
 
@@ -129,7 +129,8 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
         )
         train, validation = self._samples(inputs, targets, X_val, y_val)
         mean = train[1].mean(axis=0).astype(train[0].dtype)
-        self.intercept_: Array = mean if self.fit_intercept else np.zeros_like(mean)
+        centred = flag("fit_intercept", self.fit_intercept)
+        self.intercept_: Array = mean if centred else np.zeros_like(mean)
         if validation is not None:
             validation = (validation[0], validation[1] - self.intercept_)
         self._learn((train[0], train[1] - self.intercept_), validation, mean_squared_error)
@@ -138,10 +139,15 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
     def _samples(
         self, X: Array, y: Target, X_val: ArrayLike | None, y_val: ArrayLike | None
     ) -> tuple[Sample, Sample | None]:
-        points = self._validation_points(X_val, y_val)
+        points = self._validation_points(X, X_val, y_val)
         if points is not None:
             targets = check_array(y_val, ensure_2d=False, dtype=np.float64, input_name="y_val")
-            return (X, y), (points, targets)
+            outputs = y[:1].size
+            if targets[:1].size != outputs:  # subtracting the intercept would broadcast them
+                raise ValueError(
+                    f"y_val has shape {targets.shape}, must have {outputs} outputs as y"
+                )
+            return (X, y), (points, targets.reshape(-1, *y.shape[1:]))
         if self.validation_fraction is None:
             return (X, y), None
         X, kept, y, aside = self._split(X, y, None)
@@ -234,7 +240,7 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
     def _samples(
         self, X: Array, index: Target, X_val: ArrayLike | None, y_val: ArrayLike | None
     ) -> tuple[Sample, Sample | None]:
-        points = self._validation_points(X_val, y_val)
+        points = self._validation_points(X, X_val, y_val)
         if points is not None:
             return (X, index), (points, self._indices(y_val))
         if self.validation_fraction is None:
@@ -245,7 +251,8 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
     def _indices(self, labels: Any) -> Target:
         known = column_or_1d(labels)
         if strange := set(known.tolist()) - set(self.classes_.tolist()):
-            raise ValueError(f"y_val holds {min(strange)!r}, which is not a class of y")
+            first = min(strange, key=repr)
+            raise ValueError(f"y_val holds {first!r}, which is not a class of y")
         index: Target = np.searchsorted(self.classes_, known)
         return index
 

@@ -43,7 +43,11 @@ class Kernel(ABC):
     bandwidth: float = 10.0
 
     def __post_init__(self) -> None:
-        positive("bandwidth", self.bandwidth)
+        self._set("bandwidth", positive("bandwidth", self.bandwidth))
+
+    def _set(self, name: str, value: float) -> None:
+        """Keep a number as Python's own: NumPy's integers, as grids hold them, have no x⁻²."""
+        object.__setattr__(self, name, value)
 
     def matrix(
         self,
@@ -237,6 +241,7 @@ class PowerExponential(RadialKernel):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_power(2.0, self.power)
+        self._set("power", float(self.power))
 
     def values_(self, pairs: Tensor) -> Tensor:
         """exp(−(r/L)^q)."""
@@ -267,6 +272,8 @@ class LpExponential(Kernel):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_power(self.norm, self.power)
+        self._set("norm", float(self.norm))
+        self._set("power", float(self.power))
 
     def centred(self, pair: Pair) -> Pair:
         """In the coordinates M^½x, mapped once for all blocks; equal points stay equal."""
@@ -353,8 +360,8 @@ class Polynomial(InnerProductKernel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        integer("degree", self.degree, 1)
-        nonnegative("offset", self.offset)
+        self._set("degree", integer("degree", self.degree, 1))
+        self._set("offset", nonnegative("offset", self.offset))
 
     def values_(self, pairs: Tensor) -> Tensor:
         """(offset + t)^degree."""

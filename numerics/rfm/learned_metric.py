@@ -42,7 +42,7 @@ class Metric:
 
     def pull(self, moment: Tensor) -> Tensor:
         """The AGOP from the AGOP in those coordinates, (d, d) or (d,)."""
-        if self.root is None or moment.ndim == 1:
+        if moment.ndim == 1:
             return moment if self.M is None else moment * self.M
         agop = apply_metric(apply_metric(moment, self.root).T, self.root)
         return (agop + agop.T) / 2

@@ -7,6 +7,7 @@ the last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -174,7 +175,8 @@ def fit_rfm(
     if validation is not None:
         validation = _check_sample("X_val", *validation)
         _check_alike(X, Y, *validation)
-    return _Fit(recipe, X, Y, validation, score, seed).run(progress)
+    # The machine keeps a copy of X, so that it is safe from what is done to X later.
+    return _Fit(recipe, X.clone(), Y, validation, score, seed).run(progress)
 
 
 class _Fit:
@@ -252,7 +254,7 @@ class _Fit:
         self.history.append(Round(machine.chosen, error, machine.kernel.bandwidth, spectrum))
         if error is None or error < self.lowest or not machine.chosen:
             self.best = machine
-            self.lowest = float("inf") if error is None else error
+            self.lowest = float("inf") if error is None or math.isnan(error) else error
 
     def _stalled(self) -> bool:
         patience = self.recipe.patience

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
+
 from .machine import Round
 
 LONG = 10.0
@@ -51,10 +53,11 @@ def progress_bar(rounds: int, shown: bool | str) -> Iterator[_Bar | None]:
     Raises:
         ValueError: If `shown` is something else.
     """
-    if shown not in (True, False, "auto"):
+    auto = isinstance(shown, str) and shown == "auto"
+    if not (auto or isinstance(shown, bool | np.bool_)):
         raise ValueError(f"progress = {shown!r} must be True, False or 'auto'")
-    if not shown or (shown == "auto" and not sys.stderr.isatty()):
+    if not shown or (auto and not sys.stderr.isatty()):
         yield None
         return
     with ExitStack() as stack:
-        yield _Bar(rounds, shown is True, stack)
+        yield _Bar(rounds, not auto, stack)
