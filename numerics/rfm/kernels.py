@@ -49,6 +49,11 @@ class Kernel(ABC):
         """Keep a number as Python's own: NumPy's integers, as grids hold them, have no x⁻²."""
         object.__setattr__(self, name, value)
 
+    @property
+    def affine(self) -> bool:
+        """Whether its machines are affine in x, with one gradient everywhere."""
+        return False
+
     def matrix(
         self,
         X: Tensor,
@@ -337,6 +342,11 @@ class InnerProductKernel(Kernel):
 class Linear(InnerProductKernel):
     """xᵀMz/L²."""
 
+    @property
+    def affine(self) -> bool:
+        """Yes."""
+        return True
+
     def values_(self, pairs: Tensor) -> Tensor:
         """The inner products themselves."""
         return pairs
@@ -362,6 +372,11 @@ class Polynomial(InnerProductKernel):
         super().__post_init__()
         self._set("degree", integer("degree", self.degree, 1))
         self._set("offset", nonnegative("offset", self.offset))
+
+    @property
+    def affine(self) -> bool:
+        """For degree 1."""
+        return self.degree == 1
 
     def values_(self, pairs: Tensor) -> Tensor:
         """(offset + t)^degree."""

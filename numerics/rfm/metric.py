@@ -98,9 +98,11 @@ def squared_distances(
     """
     XM = apply_metric(X, M)
     ZM = XM if Z is X else apply_metric(Z, M)
-    rows, columns = (XM * X).sum(dim=1), (ZM * Z).sum(dim=1)
-    squares = torch.addmm(columns[None, :], XM, Z.T, alpha=-2).add_(rows[:, None])
-    return mend_close_(squares, X, Z, M, index, rows.max() + columns.max())
+    rows, columns = (XM * X).sum(dim=1, keepdim=True), (ZM * Z).sum(dim=1, keepdim=True)
+    # Two coordinates more hold the norms: adding them apart would be another pass over (n, m).
+    left = torch.cat([-2 * XM, rows, torch.ones_like(rows)], dim=1)
+    right = torch.cat([Z, torch.ones_like(columns), columns], dim=1)
+    return mend_close_(left @ right.T, X, Z, M, index, rows.max() + columns.max())
 
 
 def mend_close_(
