@@ -47,7 +47,7 @@ _BETAS = {"data": sympy.Integer(1), "metric": sympy.Rational(1, 2)}
 
 
 def schatten_exponent(power: float, placement: Placement = "data") -> float:
-    """Return p of the Schatten quasi-norm Σ σ^p whose critical points lin-RFM finds.
+    """Return p of the Schatten quasi-norm Σ σ^p whose critical points are lin-RFM's fixed points.
 
     Args:
         power: α >= 0 in M = (XᵀX)^α.
@@ -129,7 +129,9 @@ def schatten_penalty(matrix: ArrayLike, exponent: float, smoothing: float = 0.0)
 def lin_rfm_multiplier(
     matrix: ArrayLike, power: float, placement: Placement = "data", smoothing: float = 0.0
 ) -> RealArray:
-    """Return Λ = X (XᵀX + εI)^{-2αβ}, shape (rows, columns): X is fixed iff Λ is a Σ λ_iA_i.
+    """Return Λ = X (XᵀX + εI)^{-2αβ}, shape (rows, columns).
+
+    An X with ⟨A_i, X⟩ = y_i for all i is fixed if and only if Λ is a linear combination of the A_i.
 
     Args:
         matrix: X, shape (rows, columns), of full column rank unless smoothing > 0.

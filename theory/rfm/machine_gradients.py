@@ -4,8 +4,9 @@ r"""Gradients and AGOP of a kernel machine f_c(x) = Σ_i α_ic k_M(x, x_i), in c
                              or   (1/L²) Σ_i α_ic g'(τ_i) x_i      (inner-product kernels),
     AGOP = (1/q) Σ_x Σ_c ∇f_c ∇f_cᵀ = M [ (1/q) Σ_x Σ_c u_c u_cᵀ ] M.
 
-Where x is a training point, its own term is 0: exactly so for the Gaussian and the Matérn kernels.
-For Laplace's, which has a kink there, it is the mean of the one-sided slopes in every direction.
+Where x is a training point of a radial kernel, its own term is 0: exactly so for the Gaussian and
+the Matérn kernels. For Laplace's, which has a kink there, that is the mean of the one-sided slopes
+in every direction.
 """
 
 from __future__ import annotations

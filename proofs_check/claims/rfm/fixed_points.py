@@ -187,7 +187,8 @@ def _not_critical(formulas: Formulas, setting: Setting) -> Evidence:
     nearby = brute.fractions([[1 - 3 * t, t], [0, 0]])
     feasible = brute.inner(A, nearby) == brute.inner(A, X)
     lower = brute.inner(nearby, nearby) < brute.inner(X, X)
-    figures = {"squared_norm": "1", "squared_norm_nearby": str(brute.inner(nearby, nearby))}
+    norms = (str(brute.inner(matrix, matrix)) for matrix in (X, nearby))
+    figures = dict(zip(("squared_norm", "squared_norm_nearby"), norms, strict=True))
     return Evidence(bool(fixed and feasible and lower), figures)
 
 

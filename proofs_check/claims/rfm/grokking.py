@@ -133,6 +133,7 @@ def _solved(formulas: Formulas, setting: Setting) -> Evidence:
 def _printed(formulas: Formulas, setting: Setting) -> Evidence:
     """At e_1 ⊕ 0 the bilinear form is 0 for every answer, the solved interpolant is not."""
     predictor = formula(formulas, "predictor")
+    figures: dict[str, str | int | float] = {"point": "e_1 ⊕ 0", "printed": 0}
     for modulus, power in SHIFTS.items():
         x = [Fraction(int(i == 0)) for i in range(2 * modulus)]
         for answer, found in enumerate(_predictions(modulus, power, "difference", x)):
@@ -140,24 +141,19 @@ def _printed(formulas: Formulas, setting: Setting) -> Evidence:
             if found == 0 or claimed != sympy.Rational(int(found.p), int(found.q)):
                 detail = f"m = {modulus}, ℓ = {answer}: {found} against {claimed}, printed 0"
                 return Evidence(False, {}, detail)
-    figures: dict[str, str | int | float] = {
-        "point": "e_1 ⊕ 0",
-        "printed": 0,
-        "m=2": "1/6",
-        "m=7": "1/16",
-    }
+            figures[f"m={modulus}"] = str(found)
     return Evidence(True, figures)
 
 
 def _characteristic(formulas: Formulas, setting: Setting) -> Evidence:
     """det(zI - K) against the claimed polynomial, coefficient by coefficient."""
     claimed = formula(formulas, "characteristic")
-    for modulus in (2, 3, 5, 7):
+    for modulus in SHIFTS:
         found = _gram(modulus, SHIFTS[modulus]).charpoly()
         expected = _polynomial(claimed.subs(grokking.MODULUS, modulus))
         if found != expected:
             return Evidence(False, {}, f"m = {modulus}: {found.factor()} against the claimed one")
-    return Evidence(True, {"residual": 0, "moduli": "2, 3, 5, 7"})
+    return Evidence(True, {"residual": 0, "moduli": ", ".join(map(str, SHIFTS))})
 
 
 def _polynomial(expression: sympy.Expr) -> fmpq_poly | None:
@@ -209,7 +205,9 @@ def _measured_agop(formulas: Formulas, setting: Setting) -> Evidence:
         for i, k in itertools.product(range(modulus), repeat=2):
             claimed = (a * int(i == k) + b, c * T[i][k] + e)
             entries = found[i, k], found[i, modulus + k]
-            if tuple(sympy.Rational(int(x.p), int(x.q)) for x in entries) != claimed:
+            below = found[modulus + i, modulus + k], found[modulus + k, i]
+            values = [sympy.Rational(int(x.p), int(x.q)) for x in (*entries, *below)]
+            if tuple(values) != (*claimed, *claimed):
                 return Evidence(False, {}, f"m = {modulus}, entry {i, k}: {entries}, {claimed}")
     return Evidence(True, {"residual": 0, "moduli": "3, 4, 5"})
 
