@@ -22,6 +22,8 @@ from numerics.collapse.metrics import collapse_of
 from numerics.rfm.kernel_agop import agop_of_kernel_machine
 from numerics.rfm.kernels import Laplace
 from numerics.rfm.machine import Recipe
+from proofs_check.claim import Budget, Kind, Setting
+from proofs_check.claims.collapse.trained import DEEP_RFM
 
 SMALL = DeepRFM(depth=3, width=32)
 CHECKS = [
@@ -229,3 +231,24 @@ def test_bad_samples_and_recipes_are_refused():
     with pytest.raises(TypeError, match="machine = 3 must be a Recipe"):
         DeepRecipe(3)
     assert DeepRecipe().machine == Recipe(Laplace(2.0), rounds=1)
+
+
+# The claim's trained leg finds by itself what the ledger's cheaper legs find first.
+
+
+@pytest.mark.parametrize("name", ["removed", "halfway", "fourth root", "shuffled", "covariance"])
+def test_the_trained_leg_alone_finds_a_missing_or_weak_agop_step(name):
+    (mutant,) = [m for m in DEEP_RFM.mutants if m.name.startswith("step") and name in m.name]
+    leg = next(leg for leg in DEEP_RFM.legs if leg.kind is Kind.TRAINED)
+    found = leg.run({**DEEP_RFM.formulas, **mutant.formulas}, Setting())
+    assert not found.holds
+    assert "NC1 falls by" in found.detail
+
+
+@pytest.mark.slow
+def test_the_package_collapses_on_digits_as_the_definition_does():
+    legs = [leg for leg in DEEP_RFM.legs if leg.kind is Kind.TRAINED]
+    for leg in legs[1:]:
+        found = leg.run(DEEP_RFM.formulas, Setting(Budget.FULL))
+        assert found.holds
+        assert found.figures["gap_least"] >= 1
