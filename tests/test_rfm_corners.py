@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from numerics import agop
-from numerics.rfm import RFMClassifier, RFMRegressor, fit_rfm
-from numerics.rfm.kernels import kernel_by_name
+from numerics.rfm import RFMClassifier, RFMRegressor, fit_rfm, solve
+from numerics.rfm.kernels import Laplace, kernel_by_name
 from numerics.rfm.machine import Recipe
 
 
@@ -188,3 +188,96 @@ def test_a_round_without_an_error_is_not_the_best():
     errors = iter([math.nan, 0.5, 0.1])
     machine = fit_rfm(X, y, Recipe(rounds=2), validation=(X, y), score=lambda f, y: next(errors))
     assert machine.chosen == 2
+
+
+# Scales
+
+
+@pytest.mark.parametrize("solver", ["exact", "iterative"])
+@pytest.mark.parametrize(
+    ("X_scale", "y_scale", "options", "match"),
+    [
+        (1e160, 1.0, {}, r"round 0: the kernel matrix is beyond the range of torch\.float64"),
+        (
+            1e20,
+            1.0,
+            {"dtype": "float32"},
+            r"kernel matrix is beyond .*float32, as entries of X",
+        ),
+        (1e3, 1.0, {"kernel": "polynomial", "kernel_params": {"degree": 200}}, "kernel matrix is"),
+        (1.0, 1e160, {}, r"round 0: the AGOP is beyond the range of torch\.float64: rescale the t"),
+        (1.0, 1e20, {"dtype": "float32"}, r"round 0: the AGOP is beyond the range"),
+        (1.0, 1e100, {"normalisation": "none", "exponent": 2.0}, r"power 2 is beyond the range"),
+        (1.0, 1e-100, {"normalisation": "none", "exponent": 2.0}, r"take a normalisation"),
+    ],
+)
+def test_overflows_are_named(X_scale, y_scale, options, match, solver):
+    X, y = sample()
+    with pytest.raises(ValueError, match=match):
+        RFMRegressor(rounds=2, solver=solver, **options).fit(X_scale * X, y_scale * y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_targets_of_any_size_are_fitted_alike(scale, dtype):
+    X, y = sample()
+    scaled, plain = (RFMRegressor(rounds=2, dtype=dtype).fit(X, s * y) for s in (scale, 1.0))
+    assert np.abs(scaled.predict(X) / scale - plain.predict(X)).max() < 1e-4
+    assert np.abs(scaled.M_ - plain.M_).max() < 1e-4
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "polynomial"])
+def test_predictions_that_overflow_are_refused(kernel):
+    X, y = sample()
+    model = RFMRegressor(kernel=kernel, rounds=0, dtype="float32").fit(10 * X, y)
+    with pytest.raises(ValueError, match=r"predictions are beyond the range of torch\.float32"):
+        model.predict(np.full((1, 5), 3e38))
+
+
+# Gradients that are the same everywhere, or nothing
+
+
+@pytest.mark.parametrize("solver", ["exact", "iterative"])
+@pytest.mark.parametrize("centring", ["per_output", "joint"])
+@pytest.mark.parametrize("kernel", ["linear", "polynomial"])
+def test_a_centred_affine_machine_learns_no_metric_from_rounding(kernel, centring, solver):
+    X, y = sample()
+    options = {"kernel_params": {"degree": 1, "offset": 1.0}} if kernel == "polynomial" else {}
+    model = RFMRegressor(kernel=kernel, centring=centring, solver=solver, ridge=0.1, **options)
+    model.fit(X, X @ np.arange(5.0) + y)
+    assert (model.agop_ == 0).all()
+    assert np.array_equal(model.M_, np.eye(5))
+    assert len(model.history_) == 1
+
+
+@pytest.mark.parametrize("seed", [83, 105, 125, 131])
+def test_features_without_a_gradient_have_no_negative_square(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((60, 6))
+    X[:, 2], X[:, 4] = rng.standard_normal(), 0
+    y = X[:, 0] * X[:, 1] + X[:, 3]
+    for kernel in ("gaussian", "polynomial"):
+        options = {"centring": "per_output", "dtype": "float32", "ridge": 0.1}
+        model = RFMRegressor(kernel=kernel, rounds=2, **options).fit(X, y)
+        assert model.M_.diagonal().min() >= 0
+        assert np.isfinite(agop(model, X)).all()
+        one = RFMRegressor(kernel=kernel, rounds=0, diagonal=True, **options).fit(X, y)
+        assert one.agop_.min() >= 0
+
+
+@pytest.mark.parametrize("kernel", ["linear", "polynomial", "laplace"])
+def test_samples_of_zeros_are_fitted_by_either_solver(kernel):
+    X, y = sample()
+    for solver in ("exact", "iterative"):
+        model = RFMRegressor(kernel=kernel, solver=solver, rounds=2).fit(0 * X, y)
+        assert np.allclose(model.predict(X[:3]), y.mean(), atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e160, 1e200])
+def test_iterated_solutions_scale_with_the_targets(scale):
+    X, y = (torch.from_numpy(a) for a in sample())
+    Y = torch.stack([y, torch.zeros_like(y)], dim=1)
+    alpha, _ = solve(Laplace(3.0), X, Y, ridge=0.1, tolerance=1e-8)
+    scaled, info = solve(Laplace(3.0), X, scale * Y, ridge=0.1, tolerance=1e-8)
+    assert 0 < info.residual < 1e-8
+    assert (scaled / scale - alpha).abs().max() < 1e-6 * alpha.abs().max()

@@ -108,10 +108,11 @@ def solve(
     positive("tolerance", tolerance)
     integer("max_products", max_products, 2)
     K = TiledKernel.under_metric(kernel, X, M)
-    targets = _check_targets(Y, X)
+    targets, sizes = _unit_size(_check_targets(Y, X))
     P = NystromPreconditioner(K, ridge, _rank(rank, X), _generator(generator))
     system = _System(K, ridge, targets, P, progress)
     alpha, residual = system.solve(tolerance, max_products)
+    alpha = alpha * sizes.to(alpha.dtype)
     info = SolveInfo(residual, tuple(system.residuals), system.products, P.B.shape[1], P.shift)
     return alpha.reshape(Y.shape), info
 
@@ -131,7 +132,7 @@ class NystromPreconditioner:
         self.B = K.points.new_empty(len(K), rank)
         self.landmarks = torch.empty(0, dtype=torch.int64, device=K.points.device)
         missing = K.diagonal().double()
-        noise = torch.finfo(K.points.dtype).eps * float(missing.max())
+        noise = torch.finfo(K.points.dtype).eps * (float(missing.max()) or 1.0)
         edges = [rank * i // BLOCKS for i in range(BLOCKS + 1)]
         for start, stop in itertools.pairwise(edges):
             if start < stop:
@@ -267,6 +268,13 @@ def _check_targets(Y: Tensor, X: Tensor) -> Tensor:
     if not torch.isfinite(Y).all():
         raise ValueError("Y holds NaN or infinite entries, must be finite")
     return Y.detach().double().reshape(len(Y), -1)
+
+
+def _unit_size(Y: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets of a size whose squares neither overflow nor underflow, and the powers of 2 taken."""
+    exponents = torch.frexp(Y.abs().amax(dim=0)).exponent
+    sizes = torch.ldexp(torch.ones_like(Y[0]), exponents - 1)  # 2^1024 is beyond the range
+    return Y / sizes, sizes
 
 
 def _rank(rank: int | None, X: Tensor) -> int:

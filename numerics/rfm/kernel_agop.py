@@ -105,7 +105,10 @@ def moment_at_centres(
                 kernel.add_terms_(sums[columns], slopes.T, weighted[rows], pair)
         for rows in slices(n, device):
             moments.add(kernel.combined(sums[rows], points[rows]), outputs.start)
-    return moments.mean()
+    moment = moments.mean()
+    # One gradient everywhere: its variance is 0, and what rounding leaves of it is no metric.
+    alone = centring == "per_output" or (centring == "joint" and alpha.shape[1] == 1)
+    return moment.zero_() if kernel.affine and alone else moment
 
 
 def mean_outer_product(blocks: Iterable[Tensor], centring: str, diagonal: bool) -> Tensor:
@@ -168,6 +171,8 @@ class Moments:
             # What each output's own mean has beyond the common one was removed, and belongs.
             own = mean + torch.cat(list(self.shifts.values()))
             products += self._outer(own - own.mean(dim=0))
+        # Differences of squares: rounding can leave less than nothing of what is 0.
+        (products if self.diagonal else products.diagonal()).clamp_(min=0)
         return products
 
     def _outer(self, mean: Tensor) -> Tensor:

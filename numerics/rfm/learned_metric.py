@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,7 @@ def identity_metric(points: Tensor) -> Metric:
 def metric_from_agop(
     agop: Tensor, *, exponent: float = 1.0, normalisation: str = "largest_entry"
 ) -> Metric | None:
-    """M = AGOP^exponent, normalised; None if the AGOP is zero or beyond the range of its dtype.
+    """M = AGOP^exponent, normalised; None if the AGOP is zero.
 
     Args:
         agop: Shape (d, d), or (d,) for a diagonal metric.
@@ -70,7 +71,8 @@ def metric_from_agop(
         normalisation: "largest_entry", "trace", "frobenius" or "none"; see `NORMALISATIONS`.
 
     Raises:
-        ValueError: If the exponent is not a finite number > 0, or the normalisation is unknown.
+        ValueError: If the exponent is not a finite number > 0, the normalisation is unknown, or M
+            or the AGOP is beyond the range of its dtype.
 
     >>> metric_from_agop(torch.tensor([4.0, 1.0]), exponent=0.5).M
     tensor([1.0000, 0.5000])
@@ -78,19 +80,33 @@ def metric_from_agop(
     positive("exponent", exponent)
     choice("normalisation", normalisation, NORMALISATIONS)
     largest = agop.abs().max()
-    if not (torch.isfinite(largest) and largest > 0):
+    if largest == 0:
         return None
+    if not torch.isfinite(largest):
+        raise ValueError(f"the AGOP is beyond the range of {agop.dtype}")
     # Powers of the AGOP at unit size: they neither overflow nor underflow.
     unit = agop / largest
-    scale = float(largest) ** exponent if normalisation == "none" else None
+    scale = _power(float(largest), exponent, agop) if normalisation == "none" else None
     if agop.ndim == 1:
         return _diagonal(unit.clamp(min=0).pow(exponent), normalisation, scale)
+    unit.diagonal().clamp_(min=0)  # as rounding can leave it where no gradient points
     values, vectors = torch.linalg.eigh(unit)
     powers = values.clamp(min=0).pow(exponent)
     M = unit if exponent == 1 else _rebuilt(vectors, powers)
     factor = _factor(M, normalisation) if scale is None else scale
     root = _rebuilt(vectors, (powers * factor).sqrt())
     return Metric(M * factor, root, (powers * factor).flip(0))
+
+
+def _power(largest: float, exponent: float, agop: Tensor) -> float:
+    """The largest entry of AGOP^exponent, about; refused if it overflows or underflows."""
+    bounds = torch.finfo(agop.dtype)
+    if not math.log(bounds.tiny) < exponent * math.log(largest) < math.log(bounds.max):
+        raise ValueError(
+            f"the AGOP's power {exponent:g} is beyond the range of {agop.dtype}, as its entries "
+            f"reach {largest:.3g}: rescale the targets, or take a normalisation, not 'none'"
+        )
+    return float(largest**exponent)
 
 
 def _diagonal(powers: Tensor, normalisation: str, scale: float | None) -> Metric:

@@ -20,7 +20,7 @@ from .bandwidths import median_bandwidth
 from .blocks import slices
 from .checks import Pair, check_points
 from .kernel_agop import CENTRINGS
-from .kernels import Kernel, Laplace
+from .kernels import InnerProductKernel, Kernel, Laplace
 from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
 from .metric import distinct_rows
 from .systems import SOLVERS, System, system_by_name
@@ -119,7 +119,8 @@ class Machine:
 
         Raises:
             TypeError: If X is not a floating tensor of the centres' dtype.
-            ValueError: If the dimension is another, or an entry is NaN or infinite.
+            ValueError: If the dimension is another, an entry is NaN or infinite, or squared
+                distances overflow.
         """
         check_points("X", X)
         if X.dtype != self.centres.dtype:
@@ -127,7 +128,14 @@ class Machine:
         if X.shape[1] != self.centres.shape[1]:
             raise ValueError(f"X has shape {tuple(X.shape)}, must be (n, {self.centres.shape[1]})")
         near = self.kernel.centred(Pair(X, self.centres))
-        return _values(self.kernel, self.metric.map(near.X), self.metric.map(near.Z), self.alpha)
+        seen, centres = self.metric.map(near.X), self.metric.map(near.Z)
+        values = _values(self.kernel, seen, centres, self.alpha)
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"predictions are beyond the range of {X.dtype}, as entries of X reach "
+                f"{float(X.abs().max()):.3g}: they are too far from the training points"
+            )
+        return values
 
     def to(self, device: torch.device | str) -> Machine:
         """The same machine on another device."""
@@ -166,7 +174,8 @@ def fit_rfm(
 
     Raises:
         TypeError: If a tensor is not floating, or dtypes or devices differ.
-        ValueError: If shapes do not fit together, or an entry is NaN or infinite.
+        ValueError: If shapes do not fit together, an entry is NaN or infinite, or kernel values, an
+            AGOP or a metric are beyond the range of their dtype.
         numpy.linalg.LinAlgError: If a round's matrix is singular; the message names what mends it.
         MemoryError: If the exact solver's matrix does not fit into memory.
     """
@@ -223,13 +232,19 @@ class _Fit:
     def _round(self, number: int, metric: Metric) -> tuple[Machine, float | None]:
         recipe, points = self.recipe, self._mapped(metric)
         kernel = self._kernel(points)
+        _check_range(kernel, points, number)
         self.system.fill(kernel, points, recipe.ridge)
         try:
             alpha = self.system.solve(self.Y, recipe.ridge)
         except np.linalg.LinAlgError as error:
             raise np.linalg.LinAlgError(f"round {number}: {error}") from None
-        moment = self.system.agop(alpha, recipe.centring, recipe.diagonal)
-        machine = Machine(kernel, alpha, self.X, metric, metric.pull(moment), number)
+        agop = metric.pull(self.system.agop(alpha, recipe.centring, recipe.diagonal))
+        if not torch.isfinite(agop).all():
+            raise ValueError(
+                f"round {number}: the AGOP is beyond the range of {agop.dtype}: rescale the "
+                "targets or the samples, or use float64"
+            )
+        machine = Machine(kernel, alpha, self.X, metric, agop, number)
         return machine, self._error(machine, points)
 
     def _mapped(self, metric: Metric) -> Tensor:
@@ -261,6 +276,18 @@ class _Fit:
         if patience is None or self.validation is None:
             return False
         return len(self.history) - 1 - self.best.chosen >= patience
+
+
+def _check_range(kernel: Kernel, points: Tensor, number: int) -> None:
+    """Refuse points whose kernel values overflow: the largest ones are those of K(x, x)."""
+    norms = points.square().sum(dim=1)
+    if isinstance(kernel, InnerProductKernel):
+        norms = kernel.values_(norms * kernel.bandwidth**-2)
+    if not torch.isfinite(4 * norms.max()):
+        raise ValueError(
+            f"round {number}: the kernel matrix is beyond the range of {points.dtype}, as entries "
+            f"of X reach {float(points.abs().max()):.3g}: rescale the samples"
+        )
 
 
 def _values(kernel: Kernel, X: Tensor, Z: Tensor, alpha: Tensor) -> Tensor:
