@@ -64,9 +64,10 @@ def agop(
       with kernel "rbf", "laplacian", "polynomial" or "linear": the closed form.
     - `torch.nn.Module`, or any callable where X is a torch tensor: autograd. The model is left as
       it was.
+    - A search such as `GridSearchCV`: its best estimator.
     - Other estimators (`predict_proba` or else `decision_function` of classifiers, `predict` of the
       rest) and callables from arrays (n, d) to arrays (n,) or (n, outputs): central differences;
-      see `differenced_agop`.
+      see `differenced_agop`. If X is a pandas frame they are given frames of the same columns.
 
     Args:
         predictor: The predictor; estimators must be fitted.
@@ -93,12 +94,12 @@ def agop(
         positive("step", step)
     if isinstance(predictor, nn.Module) or (isinstance(X, Tensor) and callable(predictor)):
         return module_agop(predictor, X, centring=centring, batch_size=batch_size)
+    predictor = getattr(predictor, "best_estimator_", predictor)
     machine = _kernel_machine(predictor)
     if machine is not None:
         return _closed_form(machine, X, centring)
-    return differenced_agop(
-        _black_box(predictor), X, centring=centring, batch_size=batch_size, step=step
-    ).agop
+    function = _on_frames(_black_box(predictor), X)
+    return differenced_agop(function, X, centring=centring, batch_size=batch_size, step=step).agop
 
 
 def module_agop(
@@ -277,6 +278,8 @@ def _kernel_ridge(ridge: Any) -> _KernelMachine | None:
 
 def _black_box(predictor: Any) -> Callable[[RealArray], ArrayLike]:
     """The function that a predictor stands for."""
+    if isinstance(predictor, type):
+        raise TypeError(f"the predictor is the class {predictor.__name__}: give a fitted instance")
     names = ("predict_proba", "decision_function", "predict")
     for name in names:
         if callable(getattr(predictor, name, None)):
@@ -284,6 +287,14 @@ def _black_box(predictor: Any) -> Callable[[RealArray], ArrayLike]:
     if not callable(predictor):
         raise TypeError(f"the predictor is a {type(predictor).__name__}: it has none of {names}")
     return predictor  # type: ignore[no-any-return]
+
+
+def _on_frames(function: Callable[[Any], ArrayLike], X: Any) -> Callable[[RealArray], ArrayLike]:
+    """The function on arrays, for estimators that know their columns by the names of a frame."""
+    pandas = sys.modules.get("pandas")  # whoever has a frame has imported it
+    if pandas is None or not isinstance(X, pandas.DataFrame):
+        return function
+    return lambda points: function(pandas.DataFrame(points, columns=X.columns))
 
 
 def _points(X: ArrayLike | Tensor) -> RealArray:

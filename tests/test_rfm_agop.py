@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.compose import ColumnTransformer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -188,6 +190,28 @@ def test_linear_model_and_pipeline():
     assert apart(agop(model, X), model.coef_.T @ model.coef_) < 1e-10
     piped = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
     assert apart(agop(piped, X), model.coef_.T @ model.coef_) < 1e-10
+
+
+def test_searches_stand_for_their_best_estimator():
+    search = GridSearchCV(RFMClassifier(rounds=1), {"ridge": [0.1, 1.0]}, cv=2)
+    search.fit(X, X[:, 0] > 0)
+    assert np.array_equal(agop(search, ELSEWHERE), agop(search.best_estimator_, ELSEWHERE))
+
+
+def test_estimators_that_know_their_columns_by_name():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    scaled = ColumnTransformer([("scaled", StandardScaler(), ["a", "d"])], remainder="passthrough")
+    model = LinearRegression().fit(X, Y)
+    expected = model.coef_.T @ model.coef_
+    for named in (LinearRegression(), make_pipeline(scaled, LinearRegression())):
+        assert apart(agop(named.fit(frame, Y), frame), expected) < 1e-10
+    assert agop(RFMRegressor(rounds=1).fit(frame, Y), frame).shape == (5, 5)
+
+
+def test_a_class_is_no_predictor():
+    with pytest.raises(TypeError, match="is the class RFMRegressor: give a fitted instance"):
+        agop(RFMRegressor, X)
 
 
 def test_probabilities_of_a_classifier():
