@@ -182,6 +182,11 @@ def test_powers_may_be_high():
     assert moment((301, 3), sympy.ImmutableMatrix([[1, 1], [1, 1]])) == sympy.factorial2(303)
 
 
+def test_variables_may_share_a_name():
+    x = sympy.Dummy("x"), sympy.Dummy("x")
+    assert population_agop(x[0] * x[1], x) == sympy.eye(2)
+
+
 def test_a_covariance_may_be_symmetric_without_looking_so():
     a, b = sympy.symbols("a b", positive=True)
     agop = population_agop(X[0] * X[1], X[:2], [[1, a * (b + 1)], [a * b + a, 1]])

@@ -268,9 +268,9 @@ def exact_expression(name: str, value: Any, variables: Iterable[sympy.Symbol] = 
         raise ValueError(f"{name} = {exact}; finite numbers are allowed")
     if floats := exact.atoms(sympy.Float):
         raise TypeError(f"{name} has the Float {floats.pop()}; exact numbers are allowed")
-    known = {v.name: v for v in variables}
-    for symbol in exact.free_symbols:
-        if known.get(symbol.name, symbol) != symbol:
+    known = set(variables)
+    for symbol in exact.free_symbols - known:
+        if symbol.name in {v.name for v in known}:
             raise ValueError(
                 f"{name} holds a symbol {symbol} that is not the variable of this name: its "
                 "assumptions are others"
