@@ -1,6 +1,9 @@
 """Data of the rfm slice: the laws of the targets, altered images, tables and ARFF files."""
 
 import gzip
+import hashlib
+import json
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from numerics.rfm.data import (
     spurious_square,
     two_thresholds,
 )
-from numerics.rfm.tables import TABLES, arff_table, bundled_table
+from numerics.rfm.tables import TABLES, arff_table, bundled_table, openml_table
 
 MAKERS = (product, gated_low_rank, two_thresholds, quadratic_low_rank)
 
@@ -321,3 +324,105 @@ def test_a_broken_archive_is_refused(tmp_path):
     path = arff(tmp_path, "no archive", "weather.arff.gz")
     with pytest.raises(ValueError, match="no ARFF file"):
         arff_table(path)
+
+
+# OpenML: what its server answers lies where scikit-learn keeps it, so that nothing is fetched
+
+
+FEATURES = [("temperature", "numeric"), ("sky colour", "nominal"), ("wet", "numeric")]
+
+
+def openml(folder, text=ARFF, targets=("play",), ignored=(), kind="ARFF"):
+    """Data set 7, "weather"."""
+    features = [
+        {
+            "index": str(index),
+            "name": name,
+            "data_type": type_,
+            "is_target": str(name in targets).lower(),
+            "is_ignore": str(name in ignored).lower(),
+            "is_row_identifier": "false",
+            "number_of_missing_values": "0",
+        }
+        for index, (name, type_) in enumerate([*FEATURES, ("play", "nominal")])
+    ]
+    description = {
+        "id": "7",
+        "name": "weather",
+        "version": "1",
+        "status": "active",
+        "format": kind,
+        "url": "https://api.openml.org/data/v1/download/7/weather.arff",
+        "md5_checksum": hashlib.md5(text.encode()).hexdigest(),
+        "description": "made up",
+    }
+    found = {"did": 7, "name": "weather", "version": 1, "status": "active"}
+    rows = str(len(text.split("@DATA")[1].strip().splitlines()))
+    answers = {
+        "api/v1/json/data/7": {"data_set_description": description},
+        "api/v1/json/data/features/7": {"data_features": {"feature": features}},
+        "api/v1/json/data/qualities/7": {
+            "data_qualities": {"quality": [{"name": "NumberOfInstances", "value": rows}]}
+        },
+        "api/v1/json/data/list/data_name/weather/limit/2/status/active/": {
+            "data": {"dataset": [found]}
+        },
+    }
+    files = {path: json.dumps(answer) for path, answer in answers.items()}
+    for path, content in {**files, "data/v1/download/7/weather.arff": text}.items():
+        file = folder / "openml" / "openml.org" / f"{path}.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(gzip.compress(content.encode()))
+    return folder
+
+
+@pytest.mark.parametrize("name", [7, "weather", np.int64(7)])
+def test_a_table_of_openml_by_number_and_by_name(tmp_path, name):
+    table, same = openml_table(name, folder=openml(tmp_path)), arff_table(arff(tmp_path))
+    assert table.columns == same.columns
+    assert table.classes == ("no", "yes")
+    np.testing.assert_array_equal(table.inputs, same.inputs)
+    np.testing.assert_array_equal(table.targets, [1, 0, 1])
+
+
+def test_another_target_and_ignored_columns_of_openml(tmp_path):
+    table = openml_table(7, "temperature", folder=openml(tmp_path, ignored=("wet",)))
+    assert table.classes == ()
+    assert table.columns == ("sky colour=blue", "sky colour=dark grey", "play=yes", "play=no")
+    np.testing.assert_array_equal(table.targets, [21.5, -3, 80])
+
+
+def test_a_sparse_table_of_openml(tmp_path):
+    text = ARFF.split("@DATA")[0] + "@DATA\n{0 21.5, 2 1}\n{1 'dark grey', 3 no}\n"
+    table = openml_table(7, folder=openml(tmp_path, text, kind="Sparse_ARFF"))
+    np.testing.assert_array_equal(table.inputs, [[21.5, 1, 0, 1], [0, 0, 1, 0]])
+    np.testing.assert_array_equal(table.targets, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "data", "error", "message"),
+    [
+        (1.5, {}, {}, TypeError, "name = 1.5 must be an integer"),
+        (0, {}, {}, ValueError, "name = 0 must be an integer >= 1"),
+        (7, {"target": "rain"}, {}, ValueError, "OpenML 7: target = 'rain' is no column"),
+        (7, {"version": 2}, {}, ValueError, "data_id=7 and version=2"),
+        (7, {}, {"targets": ()}, ValueError, r"OpenML 7 has the targets \[\]; name one"),
+        (7, {}, {"ignored": [n for n, _ in FEATURES]}, ValueError, "'play' alone"),
+        (7, {}, {"text": ARFF.replace("21.5", "?")}, ValueError, "OpenML 7: .*'temperature' in r"),
+        (7, {}, {"text": ARFF.replace("-3, 'dark grey'", "-3, ?")}, ValueError, "'sky colour' in"),
+    ],
+)
+def test_what_openml_cannot_serve_is_refused(tmp_path, name, options, data, error, message):
+    folder = openml(tmp_path, **data)
+    with pytest.raises(error, match=message):
+        openml_table(name, folder=folder, **options)
+
+
+def test_openml_out_of_reach(tmp_path, monkeypatch):
+    def unreachable(*_args, **_options):
+        raise URLError("no network")
+
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", unreachable)
+    monkeypatch.setattr("sklearn.datasets._openml.time.sleep", lambda _seconds: None)
+    with pytest.warns(UserWarning, match="network error"), pytest.raises(OSError, match="no netw"):
+        openml_table(7, folder=tmp_path)

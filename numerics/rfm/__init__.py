@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .learned_metric import Metric, metric_from_agop
     from .machine import Machine, Recipe, Round, fit_rfm
     from .presets import Preset, preset
-    from .tables import Table, arff_table, bundled_table
+    from .tables import Table, arff_table, bundled_table, openml_table
     from .tiles import TiledKernel, streaming_agop
 
 _HOMES = {
@@ -51,6 +51,7 @@ _HOMES = {
     "gated_low_rank": "data",
     "kernel_by_name": "kernels",
     "metric_from_agop": "learned_metric",
+    "openml_table": "tables",
     "preset": "presets",
     "product": "data",
     "quadratic_low_rank": "data",
@@ -83,6 +84,7 @@ __all__ = [
     "gated_low_rank",
     "kernel_by_name",
     "metric_from_agop",
+    "openml_table",
     "preset",
     "product",
     "quadratic_low_rank",

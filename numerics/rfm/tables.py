@@ -1,6 +1,6 @@
-"""Tables: those that come with scikit-learn, and ARFF files as OpenML serves them.
+"""Tables: those that come with scikit-learn, ARFF files, and OpenML's by name or number.
 
-Nothing is downloaded.
+Nothing is downloaded but by `openml_table`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..alignment.data import Labels
-from ..validation import RealArray, choice
+from ..validation import RealArray, choice, integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,27 +82,92 @@ def arff_table(path: str | Path, target: str | None = None) -> Table:
     attributes = _attributes(file)
     names = [attribute.name for attribute in attributes]
     chosen = names[-1] if target is None else choice("target", target, names)
-    if len(names) < 2:
-        raise ValueError(f"{file} has the attribute {chosen!r} alone; the target needs inputs")
-    blocks = [attribute.block() for attribute in attributes if attribute.name != chosen]
+    goal = attributes.pop(names.index(chosen))
+    return _table(attributes, goal)
+
+
+def openml_table(
+    name: str | int,
+    target: str | None = None,
+    *,
+    version: int | str = "active",
+    folder: str | Path | None = None,
+) -> Table:
+    """A data set of OpenML, fetched by scikit-learn and kept on disk, so that it is fetched once.
+
+    Columns are made as in `arff_table`; those that OpenML marks as identifiers or to be ignored are
+    left out. Classes are sorted.
+
+    Args:
+        name: Its name, or its number, which alone is unambiguous.
+        target: The column to predict; OpenML's default target by default.
+        version: Of a data set given by name: a number, or "active".
+        folder: Where to keep it; by default scikit-learn's data folder.
+
+    Raises:
+        TypeError: If the name is neither a word nor a number.
+        ValueError: If OpenML has no such data set, it has strings, several targets, no inputs or
+            missing values, or a version is given beside a number.
+        OSError: If OpenML cannot be reached, and the data set is not on disk.
+    """
+    from sklearn.datasets import fetch_openml
+
+    known = {"name": name} if isinstance(name, str) else {"data_id": integer("name", name, 1)}
+    try:
+        bunch = fetch_openml(
+            **known,
+            version=version,
+            target_column="default-target" if target is None else target,
+            data_home=folder,
+            as_frame=False,
+            parser="liac-arff",
+        )
+    except KeyError as error:
+        raise ValueError(f"OpenML {name!r}: target = {target!r} is no column of it") from error
+    return _table(*_openml_attributes(f"OpenML {name!r}", bunch))
+
+
+def _openml_attributes(source: str, bunch: Any) -> tuple[list[_Attribute], _Attribute]:
+    if len(bunch.target_names) != 1:
+        raise ValueError(f"{source} has the targets {bunch.target_names}; name one as target")
+    matrix = bunch.data.toarray() if hasattr(bunch.data, "toarray") else bunch.data
+    attributes = []
+    for column, entries in zip(bunch.feature_names, matrix.T, strict=True):
+        values = tuple(bunch.categories.get(column, ()))
+        attributes.append(_Attribute(source, column, values, _decoded(entries, values)))
+    goal = bunch.target
+    classes = () if goal.dtype.kind == "f" else tuple(sorted(set(goal)))
+    return attributes, _Attribute(source, bunch.target_names[0], classes, tuple(goal))
+
+
+def _decoded(entries: RealArray, values: tuple[str, ...]) -> tuple[Any, ...]:
+    """A column's entries, nominal values for their codes, None for what is missing."""
+    if not values:
+        return tuple(entries)
+    return tuple(None if np.isnan(entry) else values[int(entry)] for entry in entries)
+
+
+def _table(inputs: list[_Attribute], goal: _Attribute) -> Table:
+    if not inputs:
+        raise ValueError(f"{goal.source} has the attribute {goal.name!r} alone; it needs inputs")
+    blocks = [attribute.block() for attribute in inputs]
     columns = tuple(column for names, _ in blocks for column in names)
-    goal = attributes[names.index(chosen)]
     targets = goal.codes() if goal.values else goal.numbers()
     return Table(np.hstack([block for _, block in blocks]), targets, columns, goal.values)
 
 
 @dataclass(frozen=True, eq=False)
 class _Attribute:
-    """A column of an ARFF file.
+    """A column of a table as it was read.
 
     Attributes:
-        file: Where it was read, for messages.
+        source: Where it was read, for messages.
         name: Its name.
         values: What a nominal attribute can be; empty for numbers.
         entries: What the rows hold.
     """
 
-    file: Path
+    source: str
     name: str
     values: tuple[str, ...]
     entries: tuple[Any, ...]
@@ -131,8 +196,8 @@ class _Attribute:
 
     def _missing(self, row: int) -> ValueError:
         return ValueError(
-            f"{self.file}: the value of {self.name!r} in row {row} is missing or not finite; drop "
-            "such rows, or fill them, before the file is read"
+            f"{self.source}: the value of {self.name!r} in row {row} is missing or not finite; "
+            "drop or fill such rows before"
         )
 
 
@@ -145,7 +210,8 @@ def _attributes(file: Path) -> list[_Attribute]:
     for (name, kind), entries in zip(content["attributes"], columns, strict=True):
         if kind == "STRING":
             raise ValueError(f"{file}: {name!r} is a STRING; numbers and nominals are allowed")
-        found.append(_Attribute(file, name, () if isinstance(kind, str) else tuple(kind), entries))
+        values = () if isinstance(kind, str) else tuple(kind)
+        found.append(_Attribute(str(file), name, values, entries))
     return found
 
 
