@@ -281,3 +281,45 @@ def test_iterated_solutions_scale_with_the_targets(scale):
     scaled, info = solve(Laplace(3.0), X, scale * Y, ridge=0.1, tolerance=1e-8)
     assert 0 < info.residual < 1e-8
     assert (scaled / scale - alpha).abs().max() < 1e-6 * alpha.abs().max()
+
+
+# All samples again
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_refit_is_a_fit_of_all_samples_up_to_the_chosen_round(given):
+    (X, y), (X_val, y_val) = sample(), sample(80, seed=1)
+    if given:
+        model = RFMRegressor(rounds=4, refit=True).fit(X, y, X_val, y_val)
+        chosen = RFMRegressor(rounds=4).fit(X, y, X_val, y_val)
+        X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])
+    else:
+        options = {"rounds": 4, "validation_fraction": 0.3, "random_state": 0}
+        model = RFMRegressor(refit=True, **options).fit(X, y)
+        chosen = RFMRegressor(**options).fit(X, y)
+    alone = RFMRegressor(rounds=model.best_round_).fit(X, y)
+    assert len(model.machine_.centres) == len(X)
+    assert model.best_round_ == chosen.best_round_
+    assert [r.error for r in model.history_] == [r.error for r in chosen.history_]
+    assert np.allclose(model.predict(X_val), alone.predict(X_val), atol=1e-9)
+    assert np.allclose(model.M_, alone.M_)
+    assert math.isclose(model.intercept_, y.mean())
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_refit_of_a_classifier_has_seen_all_samples(classes):
+    X, _ = sample()
+    labels = np.array(["a", "b", "c"])[np.digitize(X[:, 0], [-0.5, 0.5][: classes - 1])]
+    options = {"rounds": 2, "validation_fraction": 0.25, "random_state": 0}
+    model = RFMClassifier(refit=True, **options).fit(X, labels)
+    assert len(model.machine_.centres) == 120
+    assert model.score(X, labels) == 1
+    assert len(RFMClassifier(**options).fit(X, labels).machine_.centres) == 90
+    with pytest.raises(TypeError, match="refit = 1 must be True or False"):
+        RFMClassifier(refit=1).fit(X, labels)
+
+
+def test_without_validation_there_is_nothing_to_refit():
+    X, y = sample()
+    again, once = (RFMRegressor(rounds=2, refit=r).fit(X, y).predict(X) for r in (True, False))
+    assert np.array_equal(again, once)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,11 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def _together(train: Sample, validation: Sample) -> Sample:
+    X, y = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
+    return X, y
+
+
 class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The parameters, described at `RFMRegressor`, and all that the kind of target leaves open."""
 
@@ -54,6 +61,7 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         normalisation: str = "largest_entry",
         exponent: float = 1.0,
         validation_fraction: float | None = None,
+        refit: bool = False,
         patience: int | None = None,
         solver: str = "exact",
         dtype: str | None = None,
@@ -71,6 +79,7 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         self.normalisation = normalisation
         self.exponent = exponent
         self.validation_fraction = validation_fraction
+        self.refit = refit
         self.patience = patience
         self.solver = solver
         self.dtype = dtype
@@ -100,19 +109,19 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         )
 
     def _learn(self, train: Sample, validation: Sample | None, score: Score) -> None:
-        """Run the rounds and set the fitted attributes."""
-        kept = None if validation is None else self._tensors(validation)
-        recipe = self._recipe()
+        """Run the rounds, on all samples again if asked for, and set the fitted attributes."""
+        recipe, again = self._recipe(), flag("refit", self.refit)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        points, targets = self._tensors(train, learn=True)
+        kept = None if validation is None else self._tensors(validation)
         with progress_bar(self.rounds, self.progress) as progress:
             machine = fit_rfm(
-                *self._tensors(train),
-                recipe,
-                validation=kept,
-                score=score,
-                seed=seed,
-                progress=progress,
+                points, targets, recipe, validation=kept, score=score, seed=seed, progress=progress
             )
+        if again and validation is not None:
+            points, targets = self._tensors(_together(train, validation), learn=True)
+            final = fit_rfm(points, targets, replace(recipe, rounds=machine.chosen), seed=seed)
+            machine = replace(final, history=machine.history)
         self.machine_ = machine.to("cpu")
         self.agop_: Array = self.machine_.agop.numpy().copy()
         self.M_: Array = self._metric()
@@ -134,9 +143,14 @@ class RecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # scikit-le
         predictions: Array = machine.predict(tensor).cpu().numpy()
         return predictions
 
-    def _tensors(self, sample: Sample) -> tuple[Tensor, Tensor]:
+    @abstractmethod
+    def _encoded(self, targets: Target, X: Array, *, learn: bool) -> Array:
+        """The numbers that are fitted to these targets; `learn` takes from them what it needs."""
+
+    def _tensors(self, sample: Sample, *, learn: bool = False) -> tuple[Tensor, Tensor]:
         X, targets = sample
-        return self._tensor(X), self._tensor(targets.astype(X.dtype))
+        numbers = self._encoded(targets, X, learn=learn)
+        return self._tensor(X), self._tensor(numbers.astype(X.dtype))
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.tensor(np.ascontiguousarray(array), device=self._device())

@@ -36,7 +36,8 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
         exponent: Power of the AGOP that becomes M.
         validation_fraction: Share of the samples that is kept apart to choose the round by mean
             squared error. Without it, and without X_val in `fit`, the last round is kept.
-        patience: Stop after so many rounds without a better validation error.
+        refit: Fit again on all samples, those of the validation included, up to the chosen round.
+        patience: Stop after so many rounds without a better validation error, where there is one.
         solver: "exact" (Cholesky, n² numbers in memory) or "iterative".
         dtype: "float32" or "float64"; by default that of X, and float64 for other numbers.
         device: Where torch computes.
@@ -75,6 +76,7 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
         normalisation: str = "largest_entry",
         exponent: float = 1.0,
         validation_fraction: float | None = None,
+        refit: bool = False,
         patience: int | None = None,
         solver: str = "exact",
         dtype: str | None = None,
@@ -94,6 +96,7 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
             normalisation=normalisation,
             exponent=exponent,
             validation_fraction=validation_fraction,
+            refit=refit,
             patience=patience,
             solver=solver,
             dtype=dtype,
@@ -128,13 +131,16 @@ class RFMRegressor(RegressorMixin, MultiOutputMixin, RecursiveFeatureMachine):  
             self, X, y, dtype=self._dtypes(), y_numeric=True, multi_output=True
         )
         train, validation = self._samples(inputs, targets, X_val, y_val)
-        mean = train[1].mean(axis=0).astype(train[0].dtype)
-        centred = flag("fit_intercept", self.fit_intercept)
-        self.intercept_: Array = mean if centred else np.zeros_like(mean)
-        if validation is not None:
-            validation = (validation[0], validation[1] - self.intercept_)
-        self._learn((train[0], train[1] - self.intercept_), validation, mean_squared_error)
+        self._learn(train, validation, mean_squared_error)
         return self
+
+    def _encoded(self, targets: Target, X: Array, *, learn: bool) -> Array:
+        if learn:
+            mean = targets.mean(axis=0).astype(X.dtype)
+            centred = flag("fit_intercept", self.fit_intercept)
+            self.intercept_: Array = mean if centred else np.zeros_like(mean)
+        numbers: Array = targets - self.intercept_
+        return numbers
 
     def _samples(
         self, X: Array, y: Target, X_val: ArrayLike | None, y_val: ArrayLike | None
@@ -188,6 +194,7 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
         normalisation: What M is divided by.
         exponent: Power of the AGOP that becomes M.
         validation_fraction: Share of the samples that is kept apart to choose the round.
+        refit: Fit again on all samples.
         patience: Stop after so many rounds without a better validation error.
         solver: "exact" or "iterative".
         dtype: "float32", "float64" or None.
@@ -233,8 +240,7 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
         if len(self.classes_) < 2:
             raise ValueError(f"y holds 1 class, {self.classes_[0]!r}; there must be at least 2")
         train, validation = self._samples(inputs, index, X_val, y_val)
-        targets = None if validation is None else (validation[0], self._targets(validation[1]))
-        self._learn((train[0], self._targets(train[1])), targets, misclassified)
+        self._learn(train, validation, misclassified)
         return self
 
     def _samples(
@@ -256,11 +262,11 @@ class RFMClassifier(ClassifierMixin, RecursiveFeatureMachine):  # type: ignore[m
         index: Target = np.searchsorted(self.classes_, known)
         return index
 
-    def _targets(self, index: Target) -> Array:
+    def _encoded(self, targets: Target, X: Array, *, learn: bool) -> Array:  # noqa: ARG002
         classes = len(self.classes_)
         if classes == 2:
-            return np.where(index[:, None] == 1, 1.0, -1.0)
-        return np.eye(classes)[index] - 1 / classes
+            return np.where(targets[:, None] == 1, 1.0, -1.0)
+        return np.eye(classes)[targets] - 1 / classes
 
     def decision_function(self, X: ArrayLike) -> Array:
         """f(x): shape (n,) for two classes, positive for the second; (n, C) for C > 2."""
