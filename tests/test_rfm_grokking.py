@@ -74,6 +74,10 @@ def test_spectrum_at_seven():
     assert sorted(grokking.modular_kernel_spectrum(7)) == [-9, -2, 2, 9, 16]
 
 
+def test_eigenvalues_that_do_not_occur_are_not_listed():
+    assert grokking.modular_kernel_spectrum(2) == {-4: 1, 2: 1, 4: 1, 6: 1}
+
+
 @pytest.mark.parametrize("modulus", [2, 3, 5, 6])
 @pytest.mark.parametrize("operation", ["difference", "sum"])
 def test_agop_is_that_of_the_interpolant(modulus, operation):

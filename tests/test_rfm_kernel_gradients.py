@@ -355,6 +355,17 @@ def test_a_small_ridge_is_allowed_where_the_system_is_regular():
     assert ridge_vector(np.eye(2), [1.0, 2.0], 1e-300) == pytest.approx([1.0, 2.0])
 
 
+def test_words_have_the_values_of_matrix_algebra():
+    import sympy
+
+    A, c = sympy.Symbol("A", commutative=False), sympy.Symbol("c")
+    values = {A: rational_matrix([[1, 2], [0, 3]]), c: rational_matrix([[3]])[0, 0]}
+    found = exact_value(c + (A - 2 * c) ** -2 * A, values)
+    matrix = sympy.Matrix([[1, 2], [0, 3]])
+    expected = 3 * sympy.eye(2) + (matrix - 6 * sympy.eye(2)) ** -2 * matrix
+    assert [str(v) for row in found.tolist() for v in row] == [str(v) for v in expected]
+
+
 def test_words_refuse_what_they_cannot_evaluate():
     import sympy
 

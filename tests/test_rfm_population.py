@@ -393,6 +393,7 @@ def test_the_basis_is_orthogonal(target, U):
     at = dict(zip(X, U * sympy.Matrix(X), strict=True))
     basis = index_space(sympy.expand(target.subs(at, simultaneous=True)), X)
     assert (basis.T * basis).is_diagonal()
+    assert all(sympy.gcd_list(list(basis[:, k])) == 1 for k in range(basis.cols))
 
 
 def test_directions_with_roots():

@@ -33,7 +33,7 @@ def index_space(polynomial: sympy.Expr, variables: Iterable[sympy.Symbol]) -> sy
         variables: x, d different symbols; other symbols are refused.
 
     Returns:
-        Shape (d, r); r = 0 for a constant.
+        Shape (d, r); r = 0 for a constant. Rational columns hold integers without common factor.
 
     Raises:
         TypeError: If there are Float atoms, a variable is no symbol, or f no expression.

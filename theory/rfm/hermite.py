@@ -58,7 +58,7 @@ def _coefficient(value: object) -> sympy.Expr:
         raise TypeError(f"coefficients hold {value!r}; numbers or symbols are allowed") from error
     if not isinstance(c, sympy.Expr):
         raise TypeError(f"coefficients hold {value!r}; numbers or symbols are allowed")
-    if c.is_finite is False or c.is_real is False or c is sympy.nan:
+    if c.is_real is False or c is sympy.nan:  # infinities are not real, either
         raise ValueError(f"coefficients hold {c}; finite real numbers are allowed")
     return c
 
