@@ -82,8 +82,10 @@ def test_numbers_of_any_kind_are_numbers(kernel, options, number):
     X, y = sample(40)
     given = {name: number(v) if name != "degree" else np.int64(v) for name, v in options.items()}
     fits = [
-        RFMRegressor(kernel=kernel, bandwidth=L, kernel_params=o, rounds=1).fit(X, y).predict(X)
-        for L, o in ((number(3), given), (3.0, options))
+        RFMRegressor(kernel=kernel, bandwidth=L, kernel_params=o, rounds=1, ridge=one, exponent=one)
+        .fit(X, y)
+        .predict(X)
+        for L, o, one in ((number(3), given, number(1)), (3.0, options, 1.0))
     ]
     assert np.array_equal(*fits)
 
@@ -93,6 +95,8 @@ def test_numbers_of_any_kind_are_numbers(kernel, options, number):
     ("options", "error", "match"),
     [
         ({"diagonal": "no"}, TypeError, "diagonal = 'no' must be True or False"),
+        ({"bandwidth": 1e-200}, ValueError, r"bandwidth = 1e-200 must be in \[1e-150, 1e\+150\]"),
+        ({"bandwidth": 1e200, "kernel": "linear"}, ValueError, r"bandwidth = 1e\+200 must be in"),
         ({"device": "gpu"}, ValueError, "device = 'gpu' is none that torch can use here"),
         ({"device": "cuda:99"}, ValueError, "device = 'cuda:99' is none that torch can use here"),
         ({"device": 1.5}, ValueError, "device = 1.5 is none that torch can use"),
@@ -232,6 +236,16 @@ def test_predictions_that_overflow_are_refused(kernel):
     model = RFMRegressor(kernel=kernel, rounds=0, dtype="float32").fit(10 * X, y)
     with pytest.raises(ValueError, match=r"predictions are beyond the range of torch\.float32"):
         model.predict(np.full((1, 5), 3e38))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stray", [1e4, 1e9])
+def test_a_stray_point_takes_no_digits_from_the_others(dtype, stray):
+    X, y = sample()
+    far = np.concatenate([X, np.full((1, 5), stray)])
+    model = RFMRegressor(rounds=2, dtype=dtype).fit(far, np.append(y, 0.0))
+    assert model.score(X, y) > 0.999
+    assert apart(model.M_, RFMRegressor(rounds=2, dtype=dtype).fit(X, y).M_) < 0.1
 
 
 # Gradients that are the same everywhere, or nothing

@@ -28,6 +28,9 @@ from .metric import apply_metric, map_pair, metric_root, squared_distances, zero
 BLOCK = 2**21
 """Entries of the pairwise matrix that are worked on at a time where it need not be kept."""
 
+SMALLEST = 1e-150
+"""Smallest bandwidth; the largest is its inverse."""
+
 WEIGHTED = 2**26
 """Entries of the weighted centres, (m, outputs, d), that are held at a time."""
 
@@ -44,6 +47,11 @@ class Kernel(ABC):
 
     def __post_init__(self) -> None:
         self._set("bandwidth", positive("bandwidth", self.bandwidth))
+        if not SMALLEST <= self.bandwidth <= 1 / SMALLEST:
+            raise ValueError(
+                f"bandwidth = {self.bandwidth!r} must be in [{SMALLEST:g}, {1 / SMALLEST:g}]: "
+                "rescale the samples"
+            )
 
     def _set(self, name: str, value: float) -> None:
         """Keep a number as Python's own: NumPy's integers, as grids hold them, have no x⁻²."""
@@ -162,8 +170,12 @@ class RadialKernel(Kernel):
     """φ(r) with r² = (x − z)ᵀM(x − z); its pairwise matrix is r², its weight φ'(r)/r."""
 
     def centred(self, pair: Pair) -> Pair:
-        """Shifted by the mean of Z: no distance changes, and fewer digits cancel."""
-        return pair.shifted(pair.Z.mean(dim=0))
+        """Shifted by the median of some of Z: no distance changes, and fewer digits cancel.
+
+        From the mean, which one stray point moves far away, the others would lose theirs.
+        """
+        some = pair.Z[:: len(pair.Z) // 256 + 1]
+        return pair.shifted(some.median(dim=0).values)
 
     def pairs(self, pair: Pair) -> Tensor:
         """r², with cancellation mended where points are close, and 0 for the pairs in `index`."""

@@ -65,11 +65,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if not isinstance(self.kernel, Kernel):
             raise TypeError(f"kernel = {self.kernel!r} must be a Kernel; see kernel_by_name")
-        nonnegative("ridge", self.ridge)
+        # Numbers become Python's own: torch knows no fractions.
+        object.__setattr__(self, "ridge", nonnegative("ridge", self.ridge))
+        object.__setattr__(self, "exponent", positive("exponent", self.exponent))
         integer("rounds", self.rounds, 0)
         choice("centring", self.centring, CENTRINGS)
         choice("normalisation", self.normalisation, NORMALISATIONS)
-        positive("exponent", self.exponent)
         choice("solver", self.solver, SOLVERS)
         if self.patience is not None:
             integer("patience", self.patience, 1)
