@@ -8,9 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import sympy
 from flint import ctx, fmpq
 
+from numerics.collapse.linearised import linearised_deep_rfm
 from theory.collapse import rates
+from theory.collapse.setting import EIGENVALUE
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case as Digits
@@ -53,6 +56,19 @@ def _angles(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
             yield f"{case}, product of all", rate ** (2 * case.classes), next_det / det
 
 
+def _numerics_run(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
+    """The same in doubles, from features and AGOPs: where the angle is small, but no rounding."""
+    rng, case = setting.generator("numerics run"), CASES[1]
+    index = np.repeat(range(case.classes), case.samples)
+    X = rng.standard_normal((case.size, case.size))
+    ridges = {"kernel_ridge": float(case.kernel_ridge), "feature_ridge": float(case.feature_ridge)}
+    run = linearised_deep_rfm(X, index, **ridges, scale=float(case.scale), depth=40)
+    layer = int(np.flatnonzero(run.sines < 1e-6)[0])
+    g = float(np.sum(run.gram[index[:, None] == index]) / case.size)
+    rate = formula(formulas, "angle").subs({**case.values, EIGENVALUE: sympy.Rational(g)})
+    yield f"{case}, layer {layer}", float(rate), float(run.sines[layer + 1] / run.sines[layer])
+
+
 def _label_eigenvalues(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
     """Started on the label space's own family, eigenvalues approach g with the claimed factor."""
     for case in CASES:
@@ -93,7 +109,9 @@ def _bound_attained(formulas: Formulas, setting: Setting) -> Evidence:
 
 def _eigenspace(case: Case, rng: np.random.Generator) -> tuple[Any, Any, Any]:
     """W and D, exact, between λ_Φ and the upper bound, and G = λ_Φ + W(D - λ_Φ)Wᵀ."""
-    W = brute.columns(brute.rotation(case.size, rng), case.classes)
+    W, Y = brute.identity(case.size), brute.labels([case.samples] * case.classes)
+    while (Y * (W := brute.columns(brute.rotation(case.size, rng), case.classes))).det() == 0:
+        pass  # a direction at a right angle to the label space: drawn again
     width = case.scale * case.samples
     D = [
         case.feature_ridge + width * Fraction(int(x), 9) for x in rng.integers(1, 10, case.classes)
@@ -164,6 +182,7 @@ RATE = Claim(
         Leg("step in fractions", Kind.EXACT, _exact_step, ("bound",)),
         Leg("bound attained", Kind.EXACT, _bound_attained, ("bound",)),
         digits_leg("angles after many layers", _angles, ("angle",), 12),
+        digits_leg("numerics' own run", _numerics_run, ("angle",), 4),
         digits_leg("eigenvalues after many layers", _label_eigenvalues, ("eigenvalue",), 12),
     ),
     mutants=(

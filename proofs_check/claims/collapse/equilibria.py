@@ -12,6 +12,7 @@ import numpy as np
 import sympy
 from flint import arb, arb_mat, ctx, fmpq
 
+from numerics.collapse.linearised import linearised_deep_rfm
 from theory.collapse import fixed_points
 from theory.collapse.fixed_point_derivation import derive_fixed_point
 from theory.collapse.setting import CLASSES, EIGENVALUE, FEATURE_RIDGE, KERNEL_RIDGE
@@ -66,6 +67,23 @@ def _variability(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
                 ball_value(formula(formulas, "cosine"), case, g),
                 _cosine(G, case),
             )
+
+
+def _numerics_run(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
+    """NC1 and the label eigenvalue after 200 layers in doubles, from features and AGOPs."""
+    rng = setting.generator("numerics run")
+    for case in CASES:
+        index = np.repeat(range(case.classes), case.samples)
+        parameters = (case.kernel_ridge, case.feature_ridge, case.scale)
+        ridge, shift, scale = (float(x) for x in parameters)
+        run = linearised_deep_rfm(
+            rng.standard_normal((case.size, case.size)), index,
+            kernel_ridge=ridge, feature_ridge=shift, scale=scale, depth=200,
+        )  # fmt: skip
+        g = float(np.sum(run.gram[index[:, None] == index]) / case.size)
+        yield f"{case}, g", _root_near(formula(formulas, "equation"), case, repr(g)), g
+        values = {**case.values, EIGENVALUE: sympy.Rational(g)}
+        yield f"{case}, NC1", float(formula(formulas, "nc1").subs(values)), float(run.nc1[-1])
 
 
 def _spread_of_ball(G: Any, sizes: Sequence[int]) -> tuple[Any, Any]:
@@ -153,6 +171,7 @@ FIXED_POINT = Claim(
         ),
         digits_leg("many layers", _eigenvalues, ("equation",), 30),
         digits_leg("metrics after many layers", _variability, ("nc1", "cosine"), 30),
+        digits_leg("numerics' own run", _numerics_run, ("equation", "nc1"), 9),
         Leg("roots counted", Kind.EXACT, _roots_counted, ("discriminant",)),
         Leg("three roots and mixtures", Kind.EXACT, _several, ("equation",)),
     ),

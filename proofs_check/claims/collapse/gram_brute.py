@@ -82,9 +82,9 @@ def label_projection(case: Case) -> Any:
 
 
 def integers(rows: int, columns: int, rng: np.random.Generator) -> Any:
-    """Small integers over 2."""
-    drawn = rng.integers(-6, 7, (rows, columns)).tolist()
-    return matrix([[Fraction(x, 2) for x in row] for row in drawn])
+    """Small numbers, so finely drawn that they are generic."""
+    drawn = rng.integers(-3 * 10**9, 3 * 10**9, (rows, columns)).tolist()
+    return matrix([[Fraction(x, 10**9) for x in row] for row in drawn])
 
 
 def rotation(size: int, rng: np.random.Generator) -> Any:
