@@ -29,6 +29,7 @@ from theory.convolution.expected_filters import (
     readout_moments,
 )
 from theory.convolution.first_filters import derive_shared_step, one_step_filters
+from theory.convolution.gaussian_filters import derive_gaussian_step, gaussian_patch_agop
 from theory.convolution.kernel_patches import (
     derive_patch_gradients,
     patch_agop,
@@ -48,6 +49,7 @@ seeds = st.integers(0, 2**31 - 1)
         derive_shared_step,
         derive_independent_step,
         derive_wide_step,
+        derive_gaussian_step,
         derive_patch_gradients,
         derive_equivariance,
     ],
@@ -57,7 +59,7 @@ def test_every_step_holds(derive):
 
 
 def test_the_theory_loads_no_torch():
-    names = "first_filters, expected_filters, wide_filters, kernel_patches, symmetries"
+    names = "expected_filters, gaussian_filters, kernel_patches, symmetries"
     code = f"import sys; from theory.convolution import {names}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -272,6 +274,43 @@ def test_wide_networks_of_any_activation(activation, scale):
         along = expected_filter_covariance(patches, targets, 1, activation=activation)
         cosine = np.sum(along * limit) / np.linalg.norm(along) / np.linalg.norm(limit)
         assert cosine < 0.995
+
+
+@given(seed=seeds, width=st.integers(1, 6), deviation=st.sampled_from([0.5, 2.0]))
+@few
+def test_linear_networks_have_one_expectation(seed, width, deviation):
+    """The Gaussian formula for any activation, and the one for linear networks and any law."""
+    patches, targets = draw(seed, 2, 3, 4), draw(seed + 1, 2)
+    moments = [0.0, deviation**2, 0.0, 3 * deviation**4]
+    expected = expected_patch_agop(patches, targets, width, moments, 0.3)
+    found = gaussian_patch_agop(patches, targets, width, "linear", 0.3, deviation=deviation)
+    np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("activation", ["erf", "gelu"])
+def test_means_over_drawn_networks_of_any_activation(activation):
+    """Each entry of the mean of 4000 networks within five standard errors."""
+    patches, targets, width = draw(15, 2, 3, 2, scale=0.7), draw(16, 2), 3
+    rng = np.random.default_rng(17)
+    readouts = 0.8 * rng.standard_normal((4000, 3, width))
+    drawn = np.stack(
+        [one_step_filters(patches, targets, a, activation, 0.4).patch_agop for a in readouts]
+    )
+    expected = gaussian_patch_agop(patches, targets, width, activation, 0.4, deviation=0.8)
+    error = drawn.std(axis=0) / np.sqrt(len(drawn))
+    assert (np.abs(drawn.mean(axis=0) - expected) < 5 * error).all()
+    assert (20 * error < expected.max()).all()
+
+
+def test_the_wide_limit_is_that_of_the_expectation():
+    patches, targets = draw(18, 2, 3, 2), draw(19, 2)
+    limit = wide_patch_agop(patches, targets, "tanh", 0.5)
+    gaps = [
+        np.abs(gaussian_patch_agop(patches, targets, k, "tanh", 0.5) / k**2 - limit).max()
+        for k in (10**3, 10**6)
+    ]
+    assert gaps[0] / gaps[1] == pytest.approx(1000, rel=0.01)
+    assert gaps[1] < 1e-4 * np.abs(limit).max()
 
 
 def test_small_steps_of_wide_networks_are_linear():
@@ -519,6 +558,8 @@ PATCHES, TARGETS = np.ones((2, 3, 4)), np.ones(2)
         (lambda: filter_covariance_spread(PATCHES, 0 * TARGETS, 2), ValueError, "W rests at 0"),
         (lambda: wide_patch_agop(PATCHES, TARGETS, "quadratic"), ValueError, r"φ'\(0\) = 0"),
         (lambda: wide_patch_agop(PATCHES, TARGETS, "softplus"), ValueError, r"φ\(0\) = 0.69"),
+        (lambda: gaussian_patch_agop(PATCHES, TARGETS, 0), ValueError, "width = 0"),
+        (lambda: gaussian_patch_agop(PATCHES, TARGETS, 1, "relu"), ValueError, r"φ'\(0\) = 0"),
         (lambda: wide_patch_agop(PATCHES, TARGETS, deviation=-1.0), ValueError, "deviation = -1.0"),
         (lambda: patch_agop("gaussian", PATCHES[0], [1.0], PATCHES), ValueError,
          r"centres have shape \(3, 4\)"),

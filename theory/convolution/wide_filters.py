@@ -20,6 +20,7 @@ it, patch-AGOP/(ηk)² → c⁴σ⁴ Σ v_pv_pᵀ. WᵀW/k → η²c²σ² Σ v_
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from ..validation import positive
 from .first_filters import RATE, checked_patches, patch_directions
 
 if TYPE_CHECKING:
-    from ..alignment.activations import Activation
+    from ..alignment.activations import Activation, Entrywise
 
 SLOPE_MEAN, SQUARE_MEAN = sympy.symbols("mu_0 mu_2", real=True)
 """E φ'(sg) and E g²φ'(sg)."""
@@ -83,6 +84,55 @@ def wide_patch_agop(
         array([[0.25, 0.  ],
                [0.  , 1.  ]])
     """
+    setting = gaussian_setting(patches, targets, activation, rate, deviation)
+    total = np.zeros((setting.directions.shape[1],) * 2)
+    for image in setting.patches:
+        G = setting.mean_gradients(image)
+        total += G.T @ G
+    return total / len(setting.patches)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianSetting:
+    """What one step from zero filters depends on, for Gaussian readouts, checked.
+
+    Attributes:
+        patches: x_ip, shape (n, P, d).
+        directions: V, shape (P, d).
+        slope: φ'.
+        factor: ηφ'(0).
+        deviation: σ.
+    """
+
+    patches: RealArray
+    directions: RealArray
+    slope: Entrywise
+    factor: float
+    deviation: float
+
+    def mean_gradients(self, image: RealArray) -> RealArray:
+        """ηc Vᵀh_p, the mean over units of their share in ∇_p f, in rows, shape (P, d)."""
+        V, (norms, own, along) = self.directions, self.along(image)
+        mean, excess, _ = gaussian_means(self.slope, norms)
+        h = mean[:, None] * V + (excess * own)[:, None] * along
+        return np.asarray(self.factor * self.deviation**2 * h)
+
+    def along(self, image: RealArray) -> tuple[RealArray, RealArray, RealArray]:
+        """s, û_p and Vᵀû of every patch, shapes (P,), (P,) and (P, d); û = 0 where u = 0."""
+        U = self.factor * self.deviation * image @ self.directions.T
+        norms = np.linalg.norm(U, axis=1)
+        units = U / np.where(norms > 0, norms, 1.0)[:, None]
+        return norms, np.diagonal(units), units @ self.directions
+
+
+def gaussian_setting(
+    patches: ArrayLike,
+    targets: ArrayLike,
+    activation: str | Activation,
+    rate: float,
+    deviation: float,
+) -> GaussianSetting:
+    """Check the arguments of `wide_patch_agop`, and raise its errors."""
     from ..alignment.activations import activation as named
 
     X, y = checked_patches(patches, targets)
@@ -94,34 +144,22 @@ def wide_patch_agop(
             "φ'(0) ≠ 0 is needed"
         )
     eta, sigma = positive("rate", rate), positive("deviation", deviation)
-    V, total = patch_directions(X, y), np.zeros((X.shape[2],) * 2)
-    for image in X:
-        H = sigma**2 * _mean_slopes(phi, eta * c * sigma * image @ V.T)
-        G = eta * c * H @ V
-        total += G.T @ G
-    return total / len(X)
+    return GaussianSetting(X, patch_directions(X, y), phi.first, eta * c, sigma)
 
 
-def _slope_means(phi: Activation, norms: RealArray) -> tuple[RealArray, RealArray]:
-    """E φ'(sg) and E (g² − 1)φ'(sg) for every s, by the trapezoidal rule in t, g = sinh(t)/s'.
+def gaussian_means(function: Entrywise, norms: RealArray) -> tuple[RealArray, RealArray, RealArray]:
+    """E ψ(sg), E (g² − 1)ψ(sg) and E g⁴ψ(sg) for every s, by the trapezoidal rule in t.
 
-    With s' = max(1, s) the nodes are as close as φ' needs near 0, and reach as far as the law does.
+    g = sinh(t)/s' with s' = max(1, s): the nodes are as close as ψ needs near 0, and reach as far
+    as the law does.
     """
     scale = np.maximum(norms, 1.0)[:, None]
     end = float(np.arcsinh(REACH * scale.max()))
     t = np.linspace(-end, end, 2 * int(np.ceil(end / STEP)) + 1)
     g = np.clip(np.sinh(t) / scale, -3 * REACH, 3 * REACH)  # e^{−g²/2} is 0 there: no overflow
     weights = np.exp(-(g**2) / 2) * np.cosh(t) / scale * (t[1] - t[0]) / np.sqrt(2 * np.pi)
-    slopes = phi.first(norms[:, None] * g) * weights
-    return slopes.sum(axis=1), np.sum(slopes * (g**2 - 1), axis=1)
-
-
-def _mean_slopes(phi: Activation, U: RealArray) -> RealArray:
-    """h_p/σ² of one image's patches in rows, for the u of its patches in rows."""
-    norms = np.linalg.norm(U, axis=1)
-    units = U / np.where(norms > 0, norms, 1.0)[:, None]  # u = 0: its second mean is 0, too
-    own, along = _slope_means(phi, norms)
-    return np.asarray(np.diag(own) + (along * np.diagonal(units))[:, None] * units)
+    values = function(norms[:, None] * g) * weights
+    return values.sum(axis=1), np.sum(values * (g**2 - 1), axis=1), np.sum(values * g**4, axis=1)
 
 
 # --- derivation -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sympy
 
 from theory.alignment.activations import Activation
 from theory.convolution import expected_filters as theory
+from theory.convolution import gaussian_filters as gaussian
 from theory.convolution import wide_filters as wide
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
@@ -21,6 +22,7 @@ from ..shared import formula
 from . import one_step_brute as brute
 
 EXPECTED = ("covariance_own", "covariance_shared", "agop_own", "agop_shared")
+UNITS = ("unit_along", "unit_mixed", "unit_across", "unit_own")
 WIDE = ("wide_own", "wide_along", "cubic_1", "cubic_2")
 
 ENUMERATED = (
@@ -204,6 +206,15 @@ def _wide_library(formulas: Formulas, setting: Setting) -> Evidence:
     return agreement(*_beside(found, _floats(reference)), 11)
 
 
+def _gaussian_library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    """Cubic networks of one and two units, averaged in symbols."""
+    X, y = brute.cubic_images()
+    for width in (1, 2):
+        reference = brute.cubic_network(width, Fraction(1, 4))
+        found = formula(formulas, "gaussian_agop")(X, y, width, CUBIC, 0.25)
+        yield f"k = {width}", *_beside(found, np.array(reference.tolist(), dtype=float))
+
+
 def _no_fourth_moment(X: Any, y: Any, width: int, *args: Any) -> Any:
     """As if E a⁴ were (E a²)² + …: the readout taken for ±1."""
     moments = list(theory.readout_moments(args[0]))
@@ -220,6 +231,11 @@ def _narrow(X: Any, y: Any, width: int, *args: Any) -> Any:
 
 def _gaussian_spread(X: Any, y: Any, width: int, readout: Any) -> float:
     return theory.filter_covariance_spread(X, y, width, "gaussian")
+
+
+def _pairs_of_units(X: Any, y: Any, width: int, act: Any, rate: float) -> Any:
+    """Every unit paired with every unit as if they were independent."""
+    return width**2 * wide.wide_patch_agop(X, y, act, rate)
 
 
 def _linear_wide(X: Any, y: Any, act: Any, rate: float) -> Any:
@@ -262,10 +278,15 @@ ONE_STEP_INDEPENDENT = Claim(
         "wide_along": wide.WIDE_ALONG,
         "cubic_1": wide.CUBIC_EXAMPLE[0],
         "cubic_2": wide.CUBIC_EXAMPLE[1],
+        "unit_along": gaussian.UNIT_ALONG,
+        "unit_mixed": gaussian.UNIT_MIXED,
+        "unit_across": gaussian.UNIT_ACROSS,
+        "unit_own": gaussian.UNIT_OWN,
         "covariance": theory.expected_filter_covariance,
         "agop": theory.expected_patch_agop,
         "spread_of": theory.filter_covariance_spread,
         "wide_agop": wide.wide_patch_agop,
+        "gaussian_agop": gaussian.gaussian_patch_agop,
     },
     legs=(
         derivation_leg(
@@ -278,14 +299,17 @@ ONE_STEP_INDEPENDENT = Claim(
         Leg("spread over every readout", Kind.EXACT, _spreads, ("spread",)),
         Leg("every law, in symbols", Kind.EXACT, _every_law, (*EXPECTED, "spread")),
         derivation_leg("other activations", wide.derive_wide_step, WIDE),
+        derivation_leg("other activations, every width", gaussian.derive_gaussian_step, UNITS),
         digits_leg("library functions", _library, ("covariance", "agop", "spread_of"), 11),
         Leg("other activations, library", Kind.DIRECT, _wide_library, ("wide_agop",)),
+        digits_leg("cubic networks", _gaussian_library, ("gaussian_agop",), 11),
     ),
     mutants=(
         Mutant("E a⁴ as for ±1", {"agop": _no_fourth_moment}),
         Mutant("AGOP as k times WᵀW", {"agop": _limit_only}),
         Mutant("WᵀW without the width", {"covariance": _narrow}),
         Mutant("spread as for Gaussian readouts", {"spread_of": _gaussian_spread}),
+        Mutant("k² times the wide limit", {"gaussian_agop": _pairs_of_units}),
         Mutant("wide networks taken for linear ones", {"wide_agop": _linear_wide}),
     ),
     notes=(
@@ -295,7 +319,8 @@ ONE_STEP_INDEPENDENT = Claim(
         "Readouts of a common mean stand between independent (m_1 = 0) and shared (no variance) "
         "ones. For k → ∞ with a non-linear activation the pre-activations do not shrink, and "
         "AGOP/k² → η²c²Vᵀ[mean of Σ_p h_ph_pᵀ]V with h_p = E[αα_pφ'(ηcαᵀVx_p)], c = φ'(0): on the "
-        "span of the v_p, but no multiple of Σ v_pv_pᵀ. φ = z + z³/3, one image of the patches e_1 "
+        "span of the v_p, but no multiple of Σ v_pv_pᵀ; the exact expectation at finite width, for "
+        "Gaussian readouts, is gaussian_patch_agop. φ = z + z³/3, one image of the patches e_1 "
         "and 2e_2, y = 1: diag((1 + 3η²)², 4(1 + 48η²)²) against diag(1, 4). So the linear "
         "activation, or η → 0 after k → ∞, is a hypothesis."
     ),

@@ -175,6 +175,42 @@ def _expected(
     return sympy.expand(total)
 
 
+GAUSSIAN = tuple(sympy.Integer(m) for m in (0, 1, 0, 3, 0, 15, 0, 105))
+"""E a, …, E a⁸ of a standard Gaussian."""
+
+
+def cubic_images() -> tuple[Integers, Integers]:
+    """Two images of two patches in the plane, and targets, for the cubic network."""
+    X = np.array([[[1, 0], [1, -1]], [[0, 1], [2, 1]]], dtype=np.int64)
+    return X, np.array([1, -1], dtype=np.int64)
+
+
+@lru_cache(maxsize=2)
+def cubic_network(width: int, rate: Fraction) -> sympy.Matrix:
+    """E patch-AGOP for φ = z + z³/3 and standard Gaussian readouts at every position, exactly.
+
+    Loss and output are differentiated by SymPy, and the polynomials in the readout's entries are
+    averaged monomial by monomial.
+    """
+    X, y = cubic_images()
+    a, W, x = (sympy.symbols(f"{name}0:{2 * size}") for name, size in
+               (("a", width), ("w", width), ("x", 2)))  # fmt: skip
+    f = sympy.Integer(0)
+    for p, j in itertools.product(range(2), range(width)):
+        z = W[2 * j] * x[2 * p] + W[2 * j + 1] * x[2 * p + 1]
+        f += a[p * width + j] * (z + z**3 / 3)
+    at = [dict(zip(x, map(int, image.flat), strict=True)) for image in X]
+    loss = sum((f.subs(place) - int(t)) ** 2 / 2 for place, t in zip(at, y, strict=True))
+    eta, zero = sympy.Rational(rate.numerator, rate.denominator), dict.fromkeys(W, 0)
+    moved = {w: -eta * sympy.diff(loss, w).subs(zero) for w in W}
+    total = sympy.zeros(2, 2)
+    for place in at:
+        partials = [sympy.expand(sympy.diff(f, v).subs(place).subs(moved)) for v in x]
+        G = sympy.Matrix(2, 2, partials)
+        total += (G.T * G).applyfunc(lambda e: _expected(sympy.expand(e), a, GAUSSIAN))
+    return total / len(at)
+
+
 # ── PyTorch ──────────────────────────────────────────────────────────────────────────────────────
 
 
