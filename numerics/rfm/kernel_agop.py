@@ -171,8 +171,6 @@ class Moments:
             # What each output's own mean has beyond the common one was removed, and belongs.
             own = mean + torch.cat(list(self.shifts.values()))
             products += self._outer(own - own.mean(dim=0))
-        # Differences of squares: rounding can leave less than nothing of what is 0.
-        (products if self.diagonal else products.diagonal()).clamp_(min=0)
         return products
 
     def _outer(self, mean: Tensor) -> Tensor:

@@ -46,7 +46,9 @@ class Metric:
         if moment.ndim == 1:
             return moment if self.M is None else moment * self.M
         agop = apply_metric(apply_metric(moment, self.root).T, self.root)
-        return (agop + agop.T) / 2
+        agop = (agop + agop.T) / 2
+        agop.diagonal().clamp_(min=0)  # as rounding can leave it where no gradient points
+        return agop
 
     def to(self, device: torch.device | str) -> Metric:
         """The same on another device."""
@@ -89,7 +91,7 @@ def metric_from_agop(
     scale = _power(float(largest), exponent, agop) if normalisation == "none" else None
     if agop.ndim == 1:
         return _diagonal(unit.clamp(min=0).pow(exponent), normalisation, scale)
-    unit.diagonal().clamp_(min=0)  # as rounding can leave it where no gradient points
+    unit.diagonal().clamp_(min=0)
     values, vectors = torch.linalg.eigh(unit)
     powers = values.clamp(min=0).pow(exponent)
     M = unit if exponent == 1 else _rebuilt(vectors, powers)
