@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-BLOCK = 2**20
+BLOCK = 2**19
 """Entries of the features that are held in double precision at a time."""
 
 
@@ -45,7 +45,8 @@ class ClassMoments:
             ValueError: If an entry is NaN or infinite, squares overflow, or the dimension changes.
         """
         flat = features.detach().flatten(1)
-        rows = max(1, BLOCK // max(1, flat.shape[1]))
+        # As many rows as classes at least: joining blocks must not cost more than reading them.
+        rows = max(self.classes, BLOCK // max(1, flat.shape[1]))
         for block, chosen in zip(torch.split(flat, rows), torch.split(index, rows), strict=True):
             self._add(block.double(), chosen.to(block.device))
 
