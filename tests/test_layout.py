@@ -56,6 +56,8 @@ def test_top_level_is_fixed():
         "theory.ridgeless",
         "theory.alignment",
         "theory.rfm",
+        "theory.convolution",
+        "theory.collapse",
         "numerics",
         "numerics.alignment",
         "figures",
@@ -94,7 +96,17 @@ def test_formulas_of_alignment_need_no_torch():
 
 @pytest.mark.parametrize(
     "package",
-    ["theory.ridgeless", "theory.alignment", "theory.rfm", "numerics.alignment", "numerics.rfm"],
+    [
+        "theory.ridgeless",
+        "theory.alignment",
+        "theory.rfm",
+        "theory.convolution",
+        "theory.collapse",
+        "numerics.alignment",
+        "numerics.rfm",
+        "numerics.convolution",
+        "numerics.collapse",
+    ],
 )
 def test_every_public_name_resolves_and_no_module_shadows_it(package):
     module = importlib.import_module(package)

@@ -1,3 +1,10 @@
 """Paper D's slice: convolutional networks and recursive feature machines."""
 
-CLAIMS = ()
+from . import independent, kernels, one_step, symmetries
+
+CLAIMS = (
+    *one_step.CLAIMS,
+    *independent.CLAIMS,
+    *kernels.CLAIMS,
+    *symmetries.CLAIMS,
+)
