@@ -151,6 +151,7 @@ def test_few_roots_if_the_kernel_ridge_is_small():
         ridges = {"kernel_ridge": 8.0, "feature_ridge": 1.0}
         assert len(fixed_point_eigenvalues(1, **ridges, scale=float(strength))) == 1
     assert fixed_point_eigenvalues(27, kernel_ridge=8.0, feature_ridge=1.0) == (4.0,)  # triple
+    assert fixed_point_eigenvalues(32, kernel_ridge=9.0, feature_ridge=1.0) == (3.0, 9.0)  # 3 twice
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import sympy
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
 from .fixed_points import COSINE, DISCRIMINANT, EQUATION, NC1
+from .recursion import LIPSCHITZ, unproved
 from .setting import CLASSES, EIGENVALUE, FEATURE_RIDGE, KERNEL_RIDGE, SAMPLES, SCALE, SHRINKAGE
 
 _L, _P, _V, _Pi = matrices("L P V Pi")
@@ -86,6 +87,13 @@ def _monotone_residual() -> sympy.Expr:
     return sympy.simplify(sympy.diff(_HEIGHT, _g) - claimed)
 
 
+def _contractive_residual() -> sympy.Expr:
+    """κn p² grows by less than q per unit of g, where g ≥ λ_Φ: one root if q < 1."""
+    t = sympy.Symbol("t", nonnegative=True)
+    slope = sympy.diff(_STRENGTH * SHRINKAGE**2, _g).subs(_g, FEATURE_RIDGE + t)
+    return unproved(LIPSCHITZ - slope)
+
+
 def _discriminant_residual(claimed: sympy.Expr) -> sympy.Expr:
     return sympy.expand(claimed - sympy.discriminant(sympy.expand(_CUBIC), _g))
 
@@ -139,6 +147,7 @@ def derive_fixed_point(
         Step("h is 0 only at λ_Φ, and κn at the roots of the cubic.", _height_residual),
         Step("All real roots exceed λ_Φ.", _positive_residual),
         Step("For λ_k ≤ 8λ_Φ there is one root.", _monotone_residual),
+        Step("For q < 1 there is one root.", _contractive_residual),
         Step("Otherwise the discriminant tells.", partial(_discriminant_residual, discriminant)),
         Step("T(G*) - G* = EQUATION · Π.", partial(_map_residual, equation)),
         Step(
@@ -149,6 +158,5 @@ def derive_fixed_point(
     cites = (
         "a function of G has G's eigenspaces, merged where its values agree",
         "a real cubic has three real roots or one as its discriminant is > 0 or < 0; 0: some agree",
-        "Banach's fixed point theorem, for q < 1",
     )
     return Derivation("The fixed points of T.", steps, cites)

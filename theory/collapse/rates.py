@@ -133,7 +133,7 @@ def _at_fixed_point(
 # --- derivation -------------------------------------------------------------------------------
 
 _T = sympy.transpose
-_A, _B, _C, _E, _F, _H, _I, _J, _Q, _W = matrices("A B C E F H I J Q W")
+_A, _B, _C, _E, _F, _I, _J, _Q, _W = matrices("A B C E F I J Q W")
 _OFF = SHRINKAGE.subs(EIGENVALUE, FEATURE_RIDGE)
 _a, _b, _c = sympy.symbols("a b c", positive=True)
 _on, _off = sympy.symbols("p p_0", positive=True)

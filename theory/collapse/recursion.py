@@ -146,7 +146,7 @@ def contraction(
 # --- derivation -------------------------------------------------------------------------------
 
 _T = sympy.transpose
-_X, _Y, _G, _H, _R, _S, _U, _Pi = matrices("X Y G H R S U Pi")
+_X, _Y, _G, _H, _R, _S, _Pi = matrices("X Y G H R S Pi")
 # R = (G + λ_k)^{-1} and S = (H + λ_k)^{-1}; every matrix but X and Y is symmetric.
 _INVERSES = {
     _T(_G): _G,

@@ -93,19 +93,3 @@ def one_hot(labels: ArrayLike, samples: int) -> RealArray:
         empty = int(np.flatnonzero(~Y.any(axis=1))[0])
         raise ValueError(f"labels: class {empty} has no sample; each class needs at least one")
     return Y
-
-
-def balanced(labels: ArrayLike, samples: int) -> RealArray:
-    """Return one-hot labels of at least two classes with equally many samples in each.
-
-    Raises:
-        TypeError: If the entries are not real numbers.
-        ValueError: As `one_hot`, or if there is one class, or class sizes differ.
-    """
-    Y = one_hot(labels, samples)
-    sizes = Y.sum(axis=1).astype(int)
-    if len(Y) < 2:
-        raise ValueError("labels have 1 class; at least 2 are needed")
-    if (sizes != sizes[0]).any():
-        raise ValueError(f"labels have classes of sizes {sizes.tolist()}; equal sizes are allowed")
-    return Y
