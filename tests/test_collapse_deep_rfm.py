@@ -22,7 +22,7 @@ from numerics.collapse.metrics import collapse_of
 from numerics.rfm.kernel_agop import agop_of_kernel_machine
 from numerics.rfm.kernels import Laplace
 from numerics.rfm.machine import Recipe
-from proofs_check.claim import Budget, Kind, Setting
+from proofs_check.claim import Kind, Setting
 from proofs_check.claims.collapse.trained import DEEP_RFM
 
 SMALL = DeepRFM(depth=3, width=32)
@@ -230,6 +230,13 @@ def test_bad_samples_and_recipes_are_refused():
         model.transform(new[:, :3])
     with pytest.raises(TypeError, match="machine = 3 must be a Recipe"):
         DeepRecipe(3)
+    points, targets = torch.ones(4, 2), torch.ones(4)
+    with pytest.raises(TypeError, match="X must be a floating torch tensor"):
+        fit_deep_rfm(points.numpy(), targets)
+    with pytest.raises(ValueError, match="X holds NaN"):
+        fit_deep_rfm(points * torch.nan, targets, DeepRecipe(agop=False))
+    with pytest.raises(ValueError, match=r"Y \(3,\): must be"):
+        fit_deep_rfm(points, targets[:3])
     assert DeepRecipe().machine == Recipe(Laplace(2.0), rounds=1)
 
 
@@ -243,12 +250,3 @@ def test_the_trained_leg_alone_finds_a_missing_or_weak_agop_step(name):
     found = leg.run({**DEEP_RFM.formulas, **mutant.formulas}, Setting())
     assert not found.holds
     assert "NC1 falls by" in found.detail
-
-
-@pytest.mark.slow
-def test_the_package_collapses_on_digits_as_the_definition_does():
-    legs = [leg for leg in DEEP_RFM.legs if leg.kind is Kind.TRAINED]
-    for leg in legs[1:]:
-        found = leg.run(DEEP_RFM.formulas, Setting(Budget.FULL))
-        assert found.holds
-        assert found.figures["gap_least"] >= 1

@@ -207,6 +207,16 @@ def test_the_model_is_left_as_it_was():
         assert torch.equal(model.state_dict()[name], before[name])
 
 
+def test_layers_whose_weights_are_made_from_others_are_layers():
+    X, labels = sample()
+    model = mlp((7, 5, 4), generator=0)
+    nn.utils.parametrizations.weight_norm(model[0])
+    assert list(collapse_of_layers(model, X, labels)) == ["0", "1", "2"]
+    found = singular_collapse(model, X, labels)
+    assert list(found) == ["0", "2"]
+    assert found["0"].linear.nc1 == pytest.approx(found["0"].singular.nc1, rel=1e-10)
+
+
 def test_models_that_cannot_be_measured_are_refused():
     X, labels = sample()
     model = mlp((7, 4, 3), generator=0)
@@ -263,6 +273,8 @@ def test_a_network_is_taken_apart_at_its_linear_layers():
         h = z.relu()
     with pytest.raises(ValueError, match="no layer '1' of type Linear"):
         singular_collapse(model, X, labels, ["1"])
+    with pytest.raises(ValueError, match=r"layers \['unused'\] are not called"):
+        singular_collapse(Branches().double(), X[:, :6], labels, ["unused"])
     layer = nn.Linear(7, 7).double()
     with pytest.raises(ValueError, match="layer '0' is called twice"):
         singular_collapse(nn.Sequential(layer, layer), X, labels)

@@ -33,7 +33,7 @@ def chosen_modules(
     if isinstance(layers, str) or not (layers is None or isinstance(layers, Iterable)):
         raise TypeError(f"layers = {layers!r} must be a sequence of names, such as ['0']")
     every = {name: m for name, m in model.named_modules() if isinstance(m, kind)}
-    leaves = [name for name, m in every.items() if next(m.children(), None) is None]
+    leaves = [name for name, m in every.items() if _is_leaf(name, m)]
     names = leaves if layers is None else list(layers)
     for name in names:
         if name not in every:
@@ -41,6 +41,12 @@ def chosen_modules(
     if not names:
         raise ValueError(f"the model has no layer of type {kind.__name__} to measure")
     return {name: every[name] for name in names}
+
+
+def _is_leaf(name: str, module: nn.Module) -> bool:
+    """Whether it contains no other modules; what makes its parameters does not count as one."""
+    inside = [child for child, _ in module.named_children()]
+    return inside in ([], ["parametrizations"]) and "parametrizations" not in name.split(".")
 
 
 def watch(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ..rfm.checks import check_points
 from ..rfm.kernels import Laplace
 from ..rfm.learned_metric import Metric, identity_metric, metric_from_agop
 from ..rfm.machine import Machine, Recipe, fit_rfm
@@ -161,6 +162,7 @@ def fit_deep_rfm(
         MemoryError: If the exact solver's matrix does not fit into memory.
     """
     recipe = DeepRecipe() if recipe is None else recipe
+    check_points("X", X)
     generator = torch.Generator().manual_seed(seed)
     deep: list[DeepLayer] = []
     points = X

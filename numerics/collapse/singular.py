@@ -74,8 +74,8 @@ def singular_collapse(
 
     Raises:
         TypeError: If the model is not a module, or an argument has the wrong type.
-        ValueError: If there is no such linear layer, a layer is called twice or a named one never,
-            the activation is unknown, or as in `collapse_of_layers`.
+        ValueError: If there is no such linear layer, a layer is called twice, a named one or all of
+            them never, the activation is unknown, or as in `collapse_of_layers`.
     """
     phi = activation_function(activation)
     modules = chosen_modules(model, layers, nn.Linear)
@@ -96,7 +96,7 @@ def singular_collapse(
         return at
 
     watch(model, batch, modules, batch_size, visit)
-    refuse_missing(list(modules) if layers is not None else [], found)
+    refuse_missing(list(modules) if layers is not None or not found else [], found)
     return {name: SingularCollapse(*map(collapse_from, own)) for name, own in found.items()}
 
 
