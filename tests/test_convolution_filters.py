@@ -195,6 +195,14 @@ def test_drawn_convolutions_agree(channels, kernel, stride, dilation, padding, m
     assert_measured(filter_matrices(model, inputs)["0"], brute_force(model, inputs, "0"))
 
 
+def test_padding_makes_room_for_a_kernel_larger_than_the_image():
+    model = plain(nn.Conv2d(1, 2, 5, padding="same"), nn.Conv2d(2, 2, 3, padding=1)).double()
+    inputs = normal(2, 1, 2, 3)
+    model(inputs)
+    for name, measured in filter_matrices(randomised(model), inputs).items():
+        assert_measured(measured, brute_force(model, inputs, name))
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 99])
 def test_the_size_of_a_chunk_changes_nothing(batch_size):
     model, inputs = model_of("around"), normal(5, 2, 7, 8, seed=2)
