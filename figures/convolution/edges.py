@@ -98,7 +98,7 @@ def _spectrum(matrix: Tensor) -> Series:
 
 
 def _paint(data: Data) -> Figure:
-    figure, panels = canvas(2.1, 4)
+    figure, panels = canvas(2.35, 4)
     for axes, name in ((panels[0], COVARIANCE), (panels[1], AGOP)):
         _paint_signed(axes, _montage(data, name, SIDE))
         share = data[f"{name}: spectrum"].y[:SHOWN].sum()

@@ -276,7 +276,7 @@ def _matrices(
     layer: nn.Conv2d, total: OuterProducts, images: int, positions: int, average: str
 ) -> FilterMatrices:
     K = total.matrix() / (images * (positions if average == "positions" else 1))
-    W = flat_filters(layer).to(K.dtype, copy=True)
+    W = flat_filters(layer).to(K.dtype)
     height, width = layer.kernel_size
     patch = (layer.in_channels, height, width)
     return FilterMatrices(W, W.T @ W, W.T @ K @ W, K, patch, positions)
