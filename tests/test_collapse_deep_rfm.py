@@ -243,7 +243,10 @@ def test_bad_samples_and_recipes_are_refused():
 # The claim's trained leg finds by itself what the ledger's cheaper legs find first.
 
 
-@pytest.mark.parametrize("name", ["removed", "halfway", "fourth root", "shuffled", "covariance"])
+@pytest.mark.parametrize(
+    "name",
+    ["removed", "halfway", "fourth root", "shuffled", "inverted", "covariance", "one output"],
+)
 def test_the_trained_leg_alone_finds_a_missing_or_weak_agop_step(name):
     (mutant,) = [m for m in DEEP_RFM.mutants if m.name.startswith("step") and name in m.name]
     leg = next(leg for leg in DEEP_RFM.legs if leg.kind is Kind.TRAINED)

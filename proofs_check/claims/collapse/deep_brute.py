@@ -61,9 +61,8 @@ def distances(points: Floats) -> Floats:
 def agop(fit: Fit) -> Floats:
     """(1/n) Σ_x Σ_c ∇f_c ∇f_cᵀ at the points, ∇f_c(x) = Σ_i α_ic exp(−r_i/L)/(L r_i)(x_i − x)."""
     r = distances(fit.points)
-    np.fill_diagonal(r, 1.0)
+    r[r == 0] = np.inf  # a point itself, which has no gradient there
     weights = np.exp(-r / BANDWIDTH) / (BANDWIDTH * r)
-    np.fill_diagonal(weights, 0.0)
     total = np.zeros((fit.points.shape[1],) * 2)
     for alpha in fit.alpha.T:
         pulls = weights @ (alpha[:, None] * fit.points) - (weights @ alpha)[:, None] * fit.points

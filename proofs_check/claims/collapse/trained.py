@@ -200,11 +200,12 @@ def _fast_maps(machine: DeepMachine, points: Floats) -> Iterator[Maps]:
 
 
 def _digits(n: int, rng: np.random.Generator) -> tuple[Floats, Labels]:
-    """Some of scikit-learn's digits, pixels in [0, 1]."""
+    """n of scikit-learn's digits, n/10 of each, pixels in [0, 1]."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    chosen = rng.permutation(len(images))[:n]
+    each = [rng.permutation(np.flatnonzero(labels == c))[: n // 10] for c in range(10)]
+    chosen = np.concatenate(each)
     return images[chosen] / 16, labels[chosen].astype(np.int64)
 
 
@@ -213,16 +214,18 @@ def _digits(n: int, rng: np.random.Generator) -> tuple[Floats, Labels]:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What every seed must reach; fixed on pilot seeds, see the claim's notes.
+    """What every seed, or their mean, must reach; fixed on pilot seeds, see the claim's notes.
 
     Attributes:
         fall: log₁₀ of NC1 of the first layer's features over the last's, at least.
+        mean_fall: The seeds' mean of that, at least.
         gap: How much more that is than without the AGOP step, at least.
         frame: NC2 of the last layer's features over the first's, at most.
-        apart: The same without the AGOP step, at least.
+        apart: The same without the AGOP step over this, at least.
     """
 
     fall: float
+    mean_fall: float
     gap: float
     frame: float
     apart: float
@@ -298,15 +301,15 @@ def _complaint(found: Seed, limits: Thresholds) -> str:
         (found.gap >= limits.gap, f"that is 10^{found.gap:.3g} more, not 10^{limits.gap}"),
         (found.frame <= limits.frame, f"NC2 falls to {found.frame:.3g}, not {limits.frame}"),
         (
-            found.frame_without >= limits.apart,
-            f"NC2 without the step falls to {found.frame_without:.3g}, below {limits.apart}",
+            found.frame_without >= limits.apart * found.frame,
+            f"NC2 falls to {found.frame_without:.3g} without the step, too",
         ),
     )
     return "; ".join(text for holds, text in checks if not holds)
 
 
 def _judged(formulas: Formulas, plan: Experiment, setting: Setting, fast: bool) -> Evidence:
-    """Every seed by itself, up to the first that speaks against the claim."""
+    """Every seed by itself, up to the first that speaks against the claim, then their mean."""
     found: list[Seed] = []
     seed_of = _fast_seed if fast else _slow_seed
     for seed in range(SEEDS):
@@ -314,7 +317,9 @@ def _judged(formulas: Formulas, plan: Experiment, setting: Setting, fast: bool) 
         found.append(seed_of(formulas, plan, rng))
         if complaint := _complaint(found[-1], plan.thresholds):
             return Evidence(False, {"seed": seed}, f"seed {seed}: {complaint}")
-    return Evidence(True, _figures(found))
+    mean, least = np.mean([seed.fall for seed in found]), plan.thresholds.mean_fall
+    holds, text = bool(mean >= least), f"NC1 falls by 10^{mean:.3g} in the mean, not 10^{least}"
+    return Evidence(holds, _figures(found), "" if holds else text)
 
 
 def _figures(found: list[Seed]) -> dict[str, float | int]:
@@ -327,9 +332,9 @@ def _figures(found: list[Seed]) -> dict[str, float | int]:
 
 
 SEEDS = 5
-SMALL = Experiment(150, 20, 128, Thresholds(3.5, 4.0, 0.7, 0.8))
-WHOLE = Experiment(500, 20, 512, Thresholds(5.5, 6.0, 0.2, 0.5))
-FOURIER = Experiment(500, 20, 512, Thresholds(0.2, 1.5, 0.2, 0.0), "fourier")
+SMALL = Experiment(150, 20, 128, Thresholds(3.0, 4.1, 3.5, 0.7, 2.0))
+WHOLE = Experiment(500, 20, 512, Thresholds(5.0, 5.7, 5.0, 0.2, 3.0))
+FOURIER = Experiment(500, 20, 512, Thresholds(0.2, 0.4, 1.5, 0.2, 0.0), "fourier")
 
 
 def _leg(name: str, plan: Experiment, *, fast: bool) -> Leg:
@@ -346,12 +351,12 @@ DEEP_RFM = Claim(
     title="Deep RFM collapses, and not without the AGOP",
     statement=(
         r"X_{\ell+1} = \Phi_\ell(X_\ell M_\ell^{1/2}),\ M_\ell = \mathrm{AGOP}/\max:\quad "
-        r"\frac{\mathrm{NC1}_{1}}{\mathrm{NC1}_{20}} \ge 10^{3.5} \text{ and NC2 falls;} "
+        r"\frac{\mathrm{NC1}_{1}}{\mathrm{NC1}_{20}} \ge 10^3 \text{ and NC2 falls;} "
         r"\quad M_\ell = I:\ \text{NC1 does not fall}"
     ),
     source="B",
     hypotheses=(
-        Hypothesis("scikit-learn's digits, training samples; 20 layers of random ReLU features"),
+        Hypothesis("scikit-learn's digits, as many of each, training samples; 20 random layers"),
         Hypothesis("rows at unit norm in each layer, Laplace's kernel, L = 2, λ = 1e-3, one round"),
     ),
     formulas={
@@ -371,13 +376,14 @@ DEEP_RFM = Claim(
     mutants=MUTANTS,
     notes=(
         "NC1 and NC2 of the training samples' features, the last layer's against the first's. "
-        "Thresholds were fixed on pilot seeds that are judged nowhere: 20 for 150 digits, 5 for "
-        "500, and 3 for Fourier features. There (mean ± standard deviation between seeds) NC1 fell "
-        "by 10^(4.74 ± 0.18) with the AGOP step at 150 digits and width 128, by 10^(6.5 ± 0.2) at "
-        "500 digits and width 512, and rose by 10^0.4 without it; NC2 fell to 0.30 ± 0.08 and to "
-        "0.05 of its first value, and stayed or rose without. With Fourier features (γ = 0.05) NC1 "
-        "fell by 10^0.5 only, and rose by 10^1.4 without the step. NC2 falls there without the "
-        "step, too, to 0.05 to 0.11 of its first value: NC2 alone does not show collapse."
+        "Thresholds were fixed on pilot seeds that are judged nowhere: 20 for 150 digits, 2 to 5 "
+        "for 500. There (mean ± standard deviation between seeds) NC1 fell by 10^(4.7 ± 0.3) with "
+        "the AGOP step at 150 digits and width 128, by 10^(6.4 ± 0.3) at 500 digits and width 512, "
+        "and rose by 10^0.4 without it; NC2 fell to 0.27 ± 0.07 and 0.06 of its first value, and "
+        "rose without. With Fourier features (γ = 0.05) NC1 fell by 10^0.5 only, and rose by "
+        "10^1.3 without the step. NC2 falls there without the step, too, to 0.05 to 0.11 of its "
+        "first value: NC2 alone does not show collapse. With M halfway between the identity and "
+        "the AGOP, NC1 still falls, by 10^3.6: the seeds' mean tells that from the whole step."
     ),
 )  # fmt: skip
 
