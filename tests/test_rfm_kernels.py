@@ -292,3 +292,26 @@ def test_an_indefinite_metric_is_refused_where_its_root_is_needed():
     M = torch.tensor([[1.0, 2.0], [2.0, 1.0]])
     with pytest.raises(ValueError, match="M has the eigenvalue -1, must be at least 0"):
         kernel_by_name("generalised", norm=1.0).matrix(torch.zeros(3, 2), None, M)
+
+
+@pytest.mark.parametrize("d", [7, 8, 15])
+@pytest.mark.parametrize("outputs", [1, 3, 8])
+@pytest.mark.parametrize("name", ["matern32", "polynomial"])
+def test_filled_columns_change_no_gradient(d, outputs, name, monkeypatch):
+    X, Z, alpha = normal(6, d), normal(11, d, seed=1), normal(11, outputs, seed=2)
+    kernel = kernel_by_name(name, L)
+    wanted = torch.autograd.functional.jacobian(
+        lambda x: (kernel_of(kernel, x, Z) @ alpha).sum(0), X
+    )
+    found = kernel.gradients(alpha, X, Z)
+    assert torch.allclose(found, wanted.transpose(0, 1), rtol=1e-12, atol=1e-14)
+    monkeypatch.setattr(kernels, "LANES", 1)
+    assert torch.allclose(kernel.gradients(alpha, X, Z), found, rtol=1e-13, atol=1e-15)
+
+
+def kernel_of(kernel, x, Z):
+    """K(x, Z) from the definition, to be differentiated."""
+    if isinstance(kernel, Polynomial):
+        return (kernel.offset + x @ Z.T / kernel.bandwidth**2) ** kernel.degree
+    s = 3**0.5 * torch.cdist(x, Z, compute_mode="donot_use_mm_for_euclid_dist") / kernel.bandwidth
+    return (1 + s) * torch.exp(-s)

@@ -31,6 +31,9 @@ BLOCK = 2**21
 SMALLEST = 1e-150
 """Smallest bandwidth; the largest is its inverse."""
 
+LANES = 8
+"""Matrix products with whole multiples of so many columns are up to a fifth faster."""
+
 WEIGHTED = 2**26
 """Entries of the weighted centres, (m, outputs, d), that are held at a time."""
 
@@ -182,13 +185,17 @@ class RadialKernel(Kernel):
         return squared_distances(pair.X, pair.Z, pair.M, pair.index)
 
     def weighted(self, alpha: Tensor, Z: Tensor) -> Tensor:
-        """α_ic beside −α_ic z_i, shape (m, outputs + outputs d)."""
-        return torch.cat([alpha, _products(alpha, Z).neg_()], dim=1)
+        """α_ic beside −α_ic z_i, shape (m, outputs + outputs d), and zeros up to whole `LANES`."""
+        columns = [alpha, _products(alpha, Z).neg_()]
+        if Z.shape[1] >= LANES:  # then the number of outputs can still be read off
+            missing = -alpha.shape[1] * (1 + Z.shape[1]) % LANES
+            columns.append(alpha.new_zeros(len(alpha), missing))
+        return torch.cat(columns, dim=1)
 
     def combined(self, sums: Tensor, X: Tensor) -> Tensor:
         """Σ_i α_ic w(x, z_i)(x − z_i)."""
         outputs, d = sums.shape[1] // (1 + X.shape[1]), X.shape[1]
-        centres = sums[:, outputs:].view(len(sums), outputs, d)
+        centres = sums[:, outputs : outputs * (1 + d)].view(len(sums), outputs, d)
         return torch.addcmul(centres, sums[:, :outputs, None], X[:, None, :])
 
 
