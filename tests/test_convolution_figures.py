@@ -7,10 +7,12 @@ import pytest
 
 from figures.convolution.edges import filters
 from figures.convolution.layers import correlations
+from figures.convolution.rounds import local_signal
 
 SMALL = {
     "correlations": partial(correlations, seeds=(0, 1), relu_seeds=(0,)),
     "filters": partial(filters, train=600),
+    "local_signal": partial(local_signal, star_seeds=(0,), digit_seeds=(0, 1), counts=(1, 2)),
 }
 
 
@@ -24,8 +26,7 @@ def test_names_and_drawing(plots, name):
     assert plots[name].name == f"convolution.{name}"
     figure = plots[name].draw()
     assert figure.get_size_inches()[0] == 5.5
-    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    assert all(axes.get_xlabel() and axes.get_title(loc="left") for axes in panels)
+    assert all(axes.get_xlabel() and axes.get_title(loc="left") for axes in figure.axes)
     figure.draw_without_rendering()
 
 
@@ -76,3 +77,32 @@ def test_the_filtered_digit_is_an_inner_product_at_every_pixel(plots):
     patch = data["patch-AGOP: 2"].y.reshape(5, 5)
     expected = [[(digit[r : r + 5, c : c + 5] * patch).sum() for c in range(8)] for r in range(8)]
     np.testing.assert_allclose(data["filtered: 2"].y.reshape(8, 8), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("task", "gain"), [("star", 0.05), ("digits", 0.05)])
+def test_the_first_round_sees_what_the_fixed_kernel_misses(plots, task, gain):
+    data = plots["local_signal"].data
+    curves = [series for name, series in data.items() if name.startswith(f"{task}: seed ")]
+    for curve in curves:
+        np.testing.assert_array_equal(curve.x, np.arange(len(curve.x)))
+        assert curve.y[1] > curve.y[0] + gain
+    mean = np.mean([curve.y for curve in curves], axis=0)
+    np.testing.assert_allclose(data[f"{task}: mean"].y, mean)
+    np.testing.assert_array_equal(data[f"{task}: fixed kernel"].y, np.full(len(mean), mean[0]))
+
+
+def test_the_chosen_round_is_one_of_those_shown(plots):
+    data = plots["local_signal"].data
+    chosen = [name for name in data if "chosen" in name]
+    assert len(chosen) == 3
+    for name in chosen:
+        curve, point = data[name.replace("chosen, ", "")], data[name]
+        assert curve.at(point.x) == point.y
+
+
+def test_the_digits_patch_is_an_edge_and_the_stars_is_none(plots):
+    data = plots["local_signal"].data
+    digits, star = data["digits: patch"].y, data["star: patch"].y.reshape(3, -1)
+    assert digits.sum() ** 2 / 25 < 0.2
+    assert np.linalg.norm(star[:2]) > 0.9
+    assert np.all(star[0] > 0)
