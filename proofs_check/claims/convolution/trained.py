@@ -451,7 +451,7 @@ LOCAL_SIGNAL = Claim(
     hypotheses=(
         Hypothesis("32 × 32 × 3 pixels, noise N(0, .3²), the star at a random offset; 50 images"),
         Hypothesis("patches of 11 × 11, convolutional NTK of depth 2; 1 or 2 rounds, s = 1 or 1/2"),
-        Hypothesis("what is offered of s, λ and rounds is chosen on 100 validation images, M = I too"),
+        Hypothesis("s, λ and the round, M = I among them, are chosen on 100 validation images"),
     ),
     formulas={
         "features": _patch_agop,
