@@ -11,7 +11,10 @@ from torch.nn import functional
 
 from numerics.convolution import prepared
 from numerics.convolution.cntk import ConvolutionalNTK
-from numerics.convolution.patch_gradients import patch_agop_of_kernel_machine, patch_gradients
+from numerics.convolution.patch_gradients import (
+    gradients_of_kernel_machine,
+    patch_agop_of_kernel_machine,
+)
 from numerics.convolution.patches import Patches, normalise_images
 from numerics.convolution.windows import window_adjoint, window_sum
 
@@ -356,19 +359,19 @@ def test_zero_patches_count_nothing():
         (
             ValueError,
             r"alpha has shape \(3,\)",
-            lambda X: patch_gradients(ConvolutionalNTK(Patches(2)), normal(3), X, X),
+            lambda X: gradients_of_kernel_machine(ConvolutionalNTK(Patches(2)), normal(3), X, X),
         ),
         (
             ValueError,
             "self_index must be in -1, ..., 1",
-            lambda X: patch_gradients(
+            lambda X: gradients_of_kernel_machine(
                 ConvolutionalNTK(Patches(2)), normal(2), X, X, None, torch.tensor([0, 2])
             ),
         ),
         (
             TypeError,
             "centres must be",
-            lambda X: patch_gradients(ConvolutionalNTK(Patches(2)), normal(2), X, None),
+            lambda X: gradients_of_kernel_machine(ConvolutionalNTK(Patches(2)), normal(2), X, None),
         ),
     ],
 )
@@ -496,7 +499,9 @@ def test_gradients_against_autograd(depth, padding):
     X, Z, alpha, M = normal(4, 2, 4, 5), normal(3, 2, 4, 5, seed=1), normal(3, 2, seed=2), metric(8)
     U, V = kernel.patches.extract(X), kernel.patches.extract(Z)
     wanted = by_autograd(kernel, alpha, U, V, (4, 5), root_of(M))
-    assert torch.allclose(patch_gradients(kernel, alpha, X, Z, M), wanted, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(
+        gradients_of_kernel_machine(kernel, alpha, X, Z, M), wanted, rtol=1e-9, atol=1e-12
+    )
     agop = torch.einsum("npci,npcj->ij", wanted, wanted) / len(X)
     found = patch_agop_of_kernel_machine(kernel, alpha, X, Z, M)
     assert torch.allclose(found, agop, rtol=1e-10)
@@ -509,8 +514,8 @@ def test_gradients_at_centres_against_central_differences(depth):
     """Where an image meets itself K has a cone, whose two-sided difference is 0."""
     kernel = ConvolutionalNTK(Patches(2, stride=2), depth, 2)  # patches share no pixel
     X, alpha = normal(4, 1, 6, 6), normal(4, seed=2)
-    found = patch_gradients(kernel, alpha, X, X, None, torch.arange(4))[:, :, 0]
-    by_angle = patch_gradients(kernel, alpha, X, X)[:, :, 0]
+    found = gradients_of_kernel_machine(kernel, alpha, X, X, None, torch.arange(4))[:, :, 0]
+    by_angle = gradients_of_kernel_machine(kernel, alpha, X, X)[:, :, 0]
     assert torch.allclose(found, by_angle, rtol=1e-6, atol=1e-8)
     step = 1e-5
     for pixel in ((0, 0), (3, 4), (5, 5)):

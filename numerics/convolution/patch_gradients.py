@@ -61,7 +61,7 @@ def patch_agop_of_kernel_machine(
     return pulled(mapped_moment(kernel, alpha, X, Z, self_index), X.root)
 
 
-def patch_gradients(
+def gradients_of_kernel_machine(
     kernel: ConvolutionalNTK,
     alpha: Tensor,
     X_eval: Tensor,

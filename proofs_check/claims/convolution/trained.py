@@ -107,11 +107,13 @@ def _of_shuffled_targets(machine: FastMachine) -> Floats:
 def _gradients(machine: FastMachine) -> Floats:
     import torch
 
-    from numerics.convolution.patch_gradients import patch_gradients
+    from numerics.convolution.patch_gradients import gradients_of_kernel_machine
 
     index = torch.arange(len(machine.images))
     images = machine.images
-    found = patch_gradients(machine.kernel, machine.alpha, images, images, machine.metric, index)
+    found = gradients_of_kernel_machine(
+        machine.kernel, machine.alpha, images, images, machine.metric, index
+    )
     return np.asarray(found[:, :, 0].double())
 
 
