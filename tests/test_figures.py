@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from figures import alignment, registry, rfm, ridgeless
+from figures import alignment, collapse, convolution, registry, rfm, ridgeless
 from figures.__main__ import main
 from figures.plot import NUMERICS, THEORY, Plot, Series
 from figures.saving import save, write_atomically
@@ -54,6 +54,15 @@ SMALL = {
     "rfm.images": partial(rfm.images, n=150, test=150, kept=(8, 64)),
     "rfm.features": partial(rfm.features, n=400, d=4, width=32, epochs=20, rounds=3),
     "rfm.tables": partial(rfm.tables, folds=2, rows=90, names=("wine", "diabetes")),
+    "convolution.correlations": partial(convolution.correlations, seeds=(0,), relu_seeds=(0,)),
+    "convolution.filters": partial(convolution.filters, train=300, epochs=6),
+    "convolution.local_signal": partial(
+        convolution.local_signal, star_seeds=(0,), digit_seeds=(0,), counts=(1, 1)
+    ),
+    "collapse.gram": partial(collapse.gram, (1, 3), per_class=6, width=48),
+    "collapse.depth": partial(collapse.depth, 5, per_class=6, width=48, seeds=1),
+    "collapse.rate": partial(collapse.rate, 12, per_class=4, classes=3, seeds=1),
+    "collapse.training": partial(collapse.training, 6, per_class=8, width=24, seeds=1),
 }  # fmt: skip
 KERNELS = ("Gaussian", "Cauchy", "Laplace")
 
@@ -311,12 +320,12 @@ def test_the_command_line_prints_what_it_wrote(tmp_path, capsys, monkeypatch):
     assert sorted(printed) == sorted(map(str, tmp_path.iterdir()))
 
 
-@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "collapse", ""])
+@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "concepts", ""])
 def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys, name):
     assert main([name, "--out", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert repr(name) in message
-    assert "ridgeless, alignment, rfm, ridgeless.risk_against_bandwidth, ridg" in message
+    assert "alignment, rfm, convolution, collapse, ridgeless.risk_against_bandwidth, ridg" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -333,7 +342,7 @@ def test_options_and_folders_that_cannot_be_used_are_refused(tmp_path, capsys, m
 def test_names_select_figures_and_slices():
     figures = registry.load()
     assert registry.select(figures, []) == list(figures)
-    assert registry.select(figures, ["ridgeless", "alignment", "rfm"]) == list(figures)
+    assert registry.select(figures, list(registry.SLICES)) == list(figures)
     assert set(registry.select(figures, ["alignment"])) == {f for f in SMALL if "alignment" in f}
     assert registry.select(figures, ["ridgeless.floor"]) == ["ridgeless.floor"]
 
