@@ -325,7 +325,7 @@ def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys,
     assert main([name, "--out", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert repr(name) in message
-    assert "alignment, rfm, convolution, collapse, ridgeless.risk_against_bandwidth, ridg" in message
+    assert "rfm, convolution, collapse, ridgeless.risk_against_bandwidth, ridg" in message
     assert list(tmp_path.iterdir()) == []
 
 
