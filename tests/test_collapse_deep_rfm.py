@@ -197,6 +197,31 @@ def test_a_constant_predictor_leaves_the_metric_and_rows_of_zeros_stay():
     assert model.history_[0].inputs.nc1 is None
 
 
+def test_repeated_samples_stay_equal_and_their_order_does_not_matter():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(50, 7))
+    y = (X[:, 0] > 0).astype(int)
+    X, y = np.concatenate([X, X[:37]]), np.concatenate([y, 1 - y[:37]])
+    order = np.random.default_rng(5).permutation(len(X))
+    model, other = (
+        DeepRFM(depth=3, width=33, random_state=0).fit(X[some], y[some])
+        for some in (np.arange(len(X)), order)
+    )
+    for layer in model.layers(X):
+        assert np.array_equal(layer.inputs[:37], layer.inputs[50:])
+        assert np.array_equal(layer.features[:37], layer.features[50:])
+    for one, two in zip(model.machine_.deep, other.machine_.deep, strict=True):
+        assert torch.allclose(one.metric.M, two.metric.M, atol=1e-8)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float64, 200), (torch.float32, 25)])
+def test_rows_of_any_size_come_to_unit_norm(dtype, scale):
+    rows = torch.tensor([[3.0, 4.0]], dtype=dtype).repeat(4, 1)
+    sizes = torch.tensor([[10.0**-scale], [1.0], [10.0**scale], [0.0]], dtype=dtype)
+    wanted = torch.tensor([[0.6, 0.8]] * 3 + [[0.0, 0.0]], dtype=dtype)
+    assert torch.allclose(unit_rows(rows * sizes), wanted)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [

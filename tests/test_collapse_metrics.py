@@ -132,6 +132,15 @@ def test_classes_without_samples_and_strange_labels_are_refused():
         nc1(np.array([["a"], ["b"]]), [0, 1])
 
 
+def test_classes_given_twice_and_complex_features_are_refused():
+    X, labels = sample()
+    with pytest.raises(ValueError, match="must be different, 1 is there twice"):
+        nc1(X, labels, classes=[0, 1, 1, 2, 3])
+    with pytest.raises(TypeError, match=r"features have dtype torch\.complex128"):
+        nc1(torch.from_numpy(X) + 1j, labels)
+    assert nc1(X, torch.from_numpy(labels).bfloat16()) == nc1(X, labels)
+
+
 def test_no_copy_of_the_features_is_made():
     X = np.random.default_rng(0).standard_normal((3000, 2000))
     tracemalloc.start()
@@ -242,7 +251,51 @@ def test_models_that_cannot_be_measured_are_refused():
         collapse_of_layers(model, torch.ones(60, 7), labels)
 
 
+class Table(nn.Module):
+    """A layer that gives out a table, and one that only short chunks call."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.short = nn.Linear(7, 4), nn.Linear(4, 4)
+        self.table = nn.Embedding(4, 4)
+
+    def forward(self, x):
+        h = self.linear(x) + self.table(torch.arange(4)).sum(0)
+        return self.short(h) if len(x) == 4 else h
+
+
+def test_layers_seen_for_some_of_the_samples_only_are_not_measured():
+    X, labels = sample()
+    model = Table().double()
+    assert list(collapse_of_layers(model, X, labels, batch_size=8)) == ["linear"]
+    with pytest.raises(ValueError, match=r"layers \['short'\] are called for some of the samples"):
+        collapse_of_layers(model, X, labels, ["short"], batch_size=8)
+
+
+def test_linear_layers_without_a_row_for_each_sample_are_refused_by_name():
+    X, labels = sample()
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(1, 2)
+
+        def forward(self, x):
+            return self.linear(x.reshape(-1, 1)).reshape(len(x), -1)
+
+    with pytest.raises(ValueError, match=r"layer 'linear' works on .*\(420, 1\), must have a row"):
+        singular_collapse(Tokens().double(), X, labels)
+
+
 # The singular decomposition
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_taken_apart(dtype):
+    X, labels = sample()
+    model = mlp((7, 5), generator=0).to(dtype)
+    found = singular_collapse(model, X, labels)["0"]
+    assert found.singular.nc1 == pytest.approx(found.linear.nc1, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (7, 7), (12, 7)])
@@ -307,6 +360,9 @@ def test_the_linearised_run_reaches_its_fixed_point():
     assert run.sines[0] > 0.1 > 1e-6 > run.sines[-1]
     assert run.nc2[-1] < 1e-12
     assert run.nc1[-1] < run.nc1[0]
+    for wrong, match in ((X * np.nan, "features hold NaN"), (X[:, 0], r"shape \(12,\)")):
+        with pytest.raises(ValueError, match=match):
+            linearised_deep_rfm(wrong, labels, kernel_ridge=1.0, feature_ridge=1.0, depth=2)
     for options, match in (({"kernel_ridge": 0.0}, "kernel_ridge = 0.0"), ({"depth": 0}, "depth")):
         good = {"kernel_ridge": 1.0, "feature_ridge": 1.0, "depth": 2}
         with pytest.raises(ValueError, match=match):

@@ -36,7 +36,7 @@ def collapse_of_layers(
         labels: The class of each sample, shape (n,): numbers or strings.
         layers: Names as in `model.named_modules()`, "" for the model itself; by default all modules
             that contain no others and whose output is one floating tensor with a row for each
-            sample.
+            sample, in every chunk.
         batch_size: Samples per forward pass: memory against speed, the result is the same.
 
     Returns:
@@ -69,6 +69,11 @@ def collapse_of_layers(
 
     watch(model, batch, modules, batch_size, visit)
     refuse_missing(list(modules) if layers is not None else [], found)
+    partly = [name for name, moments in found.items() if moments.counts.sum() < len(batch)]
+    if partly and layers is not None:
+        raise ValueError(f"layers {partly} are called for some of the samples only")
+    for name in partly:
+        del found[name]
     if not found:
         raise ValueError("no layer returns one floating tensor with a row for each sample")
     return {name: collapse_from(moments) for name, moments in found.items()}
@@ -76,6 +81,10 @@ def collapse_of_layers(
 
 def add_features(moments: ClassMoments, features: Tensor, index: Tensor, name: str) -> None:
     """Take in a chunk of a layer's features; errors name the layer."""
+    if not _has_rows(features, len(index)):
+        raise ValueError(
+            f"layer {name!r} works on {_kind(features)}, must have a row for each sample"
+        )
     try:
         moments.add(features, index)
     except ValueError as error:

@@ -61,6 +61,10 @@ def linearised_deep_rfm(
     ridge, shift = positive("kernel_ridge", kernel_ridge), positive("feature_ridge", feature_ridge)
     kappa = positive("scale", scale)
     X = np.asarray(features, dtype=np.float64)
+    if X.ndim != 2 or not X.size:
+        raise ValueError(f"features have shape {X.shape}, must be (N, d), d >= 1")
+    if not np.isfinite(X).all():
+        raise ValueError("features hold NaN or infinite entries, must be finite")
     index, classes = class_index(labels, len(X))
     Y = np.eye(classes)[index.numpy()]
     found = [_state(X, Y)]

@@ -18,6 +18,7 @@ from ..rfm.checks import check_points
 from ..rfm.kernels import Laplace
 from ..rfm.learned_metric import Metric, identity_metric, metric_from_agop
 from ..rfm.machine import Machine, Recipe, fit_rfm
+from ..rfm.metric import distinct_rows
 from ..validation import choice, integer, positive
 from .feature_maps import FEATURE_MAPS, FeatureMap, draw_feature_map
 
@@ -87,9 +88,15 @@ class DeepLayer:
 
     def __call__(self, number: int, points: Tensor) -> LayerFeatures:
         """What the layer makes of points that the layer before gave out."""
+        # Equal rows stay equal: a matrix product may round them differently, and the next layer's
+        # gradients do not vanish at a distance that should be 0.
         inputs = unit_rows(points)
-        mapped = self.metric.map(inputs)
-        return LayerFeatures(number, inputs, mapped, self.feature_map(mapped))
+        rows, places = distinct_rows(inputs)
+        mapped = self.metric.map(rows)
+        features = self.feature_map(mapped)
+        if places is not None:
+            mapped, features = mapped[places], features[places]
+        return LayerFeatures(number, inputs, mapped, features)
 
     def to(self, device: torch.device | str) -> DeepLayer:
         """The same layer on another device."""
@@ -132,6 +139,11 @@ class DeepMachine:
 
 def unit_rows(X: Tensor) -> Tensor:
     """Rows over their norms; a row of zeros stays."""
+    bounds, largest = torch.finfo(X.dtype), X.abs().amax(dim=1, keepdim=True)
+    # Squares of these would leave the range of the dtype.
+    beyond = (largest > bounds.max**0.25) | ((largest < bounds.tiny**0.25) & (largest > 0))
+    if beyond.any():
+        X = X / torch.where(beyond, largest, torch.ones_like(largest))
     norms = torch.linalg.vector_norm(X, dim=1, keepdim=True)
     return X / torch.where(norms > 0, norms, torch.ones_like(norms))
 

@@ -133,6 +133,8 @@ def class_moments(
 ) -> ClassMoments:
     """Means and scatter of the classes; arguments and errors as in `collapse_of`."""
     matrix = as_tensor("features", features)
+    if matrix.is_complex():
+        raise TypeError(f"features have dtype {matrix.dtype}, must be real numbers")
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"features have shape {tuple(matrix.shape)}, must be (n, d), d >= 1")
     index, count = class_index(labels, len(matrix), classes)
@@ -148,7 +150,7 @@ def class_index(
 
     Raises:
         ValueError: If there is not one label for each sample, a label is NaN or not among the
-            classes, there is one class only, or a class has no sample.
+            classes, there is one class only, a class has no sample, or one is given twice.
     """
     given = _label_array(labels)
     if given.shape != (samples,):
@@ -162,7 +164,11 @@ def class_index(
 
 
 def _label_array(labels: Labels) -> NDArray[Any]:
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        plain = labels.detach().cpu()
+        array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
+    else:
+        array = np.asarray(labels)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("labels hold NaN or infinite entries, must be finite")
     return array
@@ -173,6 +179,8 @@ def _among(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The classes in their given order, and the samples' numbers among them."""
     given, present = list(classes), found.tolist()
+    if twice := [label for i, label in enumerate(given) if label in given[:i]]:
+        raise ValueError(f"classes = {given} must be different, {twice[0]!r} is there twice")
     if strange := [label for label in present if label not in given]:
         raise ValueError(f"labels hold {strange[0]!r}, which is not among classes = {given}")
     if empty := [label for label in given if label not in present]:

@@ -44,8 +44,12 @@ class SingularCollapse:
 
 
 def singular_map(weight: Tensor) -> Tensor:
-    """SVᵀ of W = USVᵀ, shape (min(k, d), d), for W of shape (k, d)."""
-    _, values, vectors = torch.linalg.svd(weight.detach(), full_matrices=False)
+    """SVᵀ of W = USVᵀ, shape (min(k, d), d), for W of shape (k, d).
+
+    In single precision at least.
+    """
+    single = torch.promote_types(weight.dtype, torch.float32)  # none in half precision
+    _, values, vectors = torch.linalg.svd(weight.detach().to(single), full_matrices=False)
     rotation: Tensor = values[:, None] * vectors
     return rotation
 
@@ -90,7 +94,8 @@ def singular_collapse(
                 raise ValueError(f"layer {name!r} is called twice in the forward pass")
             own = found.setdefault(name, tuple(ClassMoments(classes) for _ in PARTS))
             h = args[0]
-            for moments, values in zip(own, (h, h @ rotations[name].T, z, phi(z)), strict=True):
+            rotated = h.to(rotations[name].dtype) @ rotations[name].T
+            for moments, values in zip(own, (h, rotated, z, phi(z)), strict=True):
                 add_features(moments, values, index[part], name)
 
         return at
