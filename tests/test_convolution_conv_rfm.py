@@ -11,7 +11,7 @@ from numerics.convolution.conv_estimators import ConvRFMClassifier, ConvRFMRegre
 from numerics.convolution.conv_rfm import ConvRecipe, fit_conv_rfm
 from numerics.convolution.deep_conv_rfm import ConvRFMTransformer, random_convolution
 from numerics.convolution.patch_gradients import patch_agop_of_kernel_machine
-from numerics.convolution.patches import Patches
+from numerics.convolution.patches import Patches, normalise_images
 from numerics.rfm.learned_metric import metric_from_agop
 
 DOUBLE = torch.float64
@@ -279,6 +279,65 @@ def test_classifier_refuses(error, match, options, change):
         ConvRFMClassifier(**options).fit(*data)
 
 
+def test_images_changed_after_the_fit_change_no_prediction():
+    X, y = sample(20)
+    for model in (ConvRFMClassifier(rounds=1), ConvRFMRegressor(rounds=1)):
+        for given in (X.copy(), torch.from_numpy(X.copy())):
+            model.fit(given, y)
+            before = model.predict(X + 0.5)
+            centres = model.machine_.centres.clone()
+            given[:] = 0
+            assert torch.equal(model.machine_.centres, centres)
+            assert np.array_equal(model.predict(X + 0.5), before)
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_images_and_ridges_as_arrays():
+    X, y = sample(20)
+    X.setflags(write=False)
+    model = ConvRFMClassifier(rounds=1, ridge=np.array(0.1)).fit(X, y)
+    assert model.ridge_ == 0.1
+    assert model.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("how", ["unit_norm", "standardised"])
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 300), (np.float32, 30)])
+def test_images_are_normalised_at_any_size(how, dtype, scale):
+    X = torch.from_numpy(sample(4)[0].astype(dtype))
+    sizes = torch.tensor([10.0**-scale, 1, 10.0**scale, 3], dtype=X.dtype)
+    found = normalise_images(X * sizes[:, None, None, None], how)
+    assert torch.allclose(found, normalise_images(X, how), rtol=1e-4)
+
+
+def test_kernels_beyond_the_range_and_mismatched_targets_are_refused():
+    X, y = sample(20)
+    with pytest.raises(ValueError, match=r"kernel .* is beyond the range of torch\.float32"):
+        ConvRFMClassifier(dtype="float32").fit(1e25 * X, y)
+    with pytest.raises(ValueError, match=r"too small for squares in torch\.float64"):
+        ConvRFMClassifier().fit(1e-200 * X, y)
+    with pytest.raises(ValueError, match=r"y_val has shape \(20,\), y \(20, 2\)"):
+        ConvRFMRegressor().fit(X, np.stack([y, y], 1), X, y)
+    with pytest.raises(ValueError, match="y_val holds 'a', which is not a class"):
+        ConvRFMClassifier().fit(X, y, X, np.array(["a", 3] * 10, dtype=object))
+    with pytest.raises(ValueError, match="X has masked entries"):
+        ConvRFMClassifier().fit(np.ma.masked_greater(X, 2), y)
+
+
+@pytest.mark.parametrize(
+    ("M", "error", "match"),
+    [
+        (-torch.ones(9, dtype=DOUBLE), ValueError, "diagonal entry -1"),
+        (torch.full((9,), torch.nan, dtype=DOUBLE), ValueError, "M holds NaN"),
+        (torch.ones(9, 9, dtype=DOUBLE).triu(), ValueError, "M is not symmetric"),
+        (torch.eye(9), TypeError, "M must be a tensor of dtype torch.float64"),
+        (np.eye(9), TypeError, "M must be a tensor"),
+    ],
+)
+def test_what_is_no_covariance_of_filters_is_refused(M, error, match):
+    with pytest.raises(error, match=match):
+        random_convolution(tensors()[0], Patches(3), M, 4, generator=torch.Generator())
+
+
 # The deep version
 
 
@@ -347,7 +406,7 @@ def test_transformer_and_pipeline():
         ),
         (
             ValueError,
-            r"M has shape \(4, 4\), patches have 9",
+            r"M has shape \(4, 4\), must be \(9,\) or \(9, 9\)",
             lambda X, y: random_convolution(
                 torch.from_numpy(X),
                 Patches(3),

@@ -214,5 +214,9 @@ def test_numbers_out_of_range_are_refused_by_name(make, message):
 def test_wrong_types_are_refused_by_name():
     with pytest.raises(TypeError, match=r"samples = 2\.5"):
         star_images(2.5, seed=1)
+    for dtype in (torch.int64, "float32"):
+        for make in (star_images, noisy_digits, digits_images):
+            with pytest.raises(TypeError, match="must be a floating dtype of torch"):
+                make(2, seed=1, dtype=dtype)
     with pytest.raises(TypeError, match="must be the Images"):
         labelled_images(torch.zeros(2, 1, 3, 3))

@@ -93,6 +93,10 @@ class ConvRecursiveFeatureMachine(BaseEstimator):  # type: ignore[misc]  # sciki
         images = check_images(name, tensor.to(self.device, self._dtype(tensor.dtype)))
         return normalise_images(images, self.image_normalisation, name=name)
 
+    def _kept(self, name: str, X: Images) -> Tensor:
+        """The same as a copy: what becomes of X after the fit changes no prediction."""
+        return self._images(name, X).clone()
+
     def _dtype(self, given: torch.dtype) -> torch.dtype:
         if self.dtype is None:
             return given if given in (torch.float32, torch.float64) else torch.float64
@@ -204,7 +208,7 @@ class ConvRFMRegressor(RegressorMixin, ConvRecursiveFeatureMachine):  # type: ig
                 range, or there is something to choose and nothing to choose by.
             numpy.linalg.LinAlgError: If a round's system is singular (a ValueError, too).
         """
-        images, targets = self._images("X", X), _targets("y", y)
+        images, targets = self._kept("X", X), _targets("y", y)
         _check_length("y", targets, images)
         images, targets, kept = self._aside(images, targets, X_val, y_val, None)
         self.intercept_: Array = targets.mean(axis=0)
@@ -212,6 +216,8 @@ class ConvRFMRegressor(RegressorMixin, ConvRecursiveFeatureMachine):  # type: ig
         if kept is not None:
             seen = _targets("y_val", kept[1])
             _check_length("y_val", seen, kept[0])
+            if seen.shape[1:] != targets.shape[1:]:
+                raise ValueError(f"y_val has shape {seen.shape}, y {targets.shape}")
             validation = kept[0], seen - self.intercept_
         self._learn(images, targets - self.intercept_, validation, mean_squared_error)
         return self
@@ -289,7 +295,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRecursiveFeatureMachine):  # type: 
                 choose by.
             numpy.linalg.LinAlgError: If a round's system is singular (a ValueError, too).
         """
-        images, labels = self._images("X", X), column_or_1d(_plain(y))
+        images, labels = self._kept("X", X), column_or_1d(_plain(y))
         check_classification_targets(labels)
         _check_length("y", labels, images)
         self.classes_, index = np.unique(labels, return_inverse=True)
@@ -307,7 +313,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRecursiveFeatureMachine):  # type: 
     def _indices(self, labels: Any) -> Labels:
         known = column_or_1d(_plain(labels))
         if strange := set(known.tolist()) - set(self.classes_.tolist()):
-            raise ValueError(f"y_val holds {min(strange)!r}, which is not a class of y")
+            first = min(strange, key=repr)
+            raise ValueError(f"y_val holds {first!r}, which is not a class of y")
         index: Labels = np.searchsorted(self.classes_, known)
         return index
 
@@ -339,7 +346,9 @@ class ConvRFMClassifier(ClassifierMixin, ConvRecursiveFeatureMachine):  # type: 
 
 
 def _several(value: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,)
+    if isinstance(value, np.ndarray):
+        return tuple(np.atleast_1d(value))
+    return tuple(value) if isinstance(value, Sequence) else (value,)
 
 
 def _plain(values: Any) -> Any:
@@ -350,9 +359,11 @@ def _numbers(name: str, X: ArrayLike) -> Array:
     array = np.asarray(X)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, must be real numbers")
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} has masked entries, must be complete")
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    return np.ascontiguousarray(array)
+        return array.astype(np.float64, order="C")
+    return np.require(array, requirements=["C", "W"])
 
 
 def _targets(name: str, y: Any) -> Array:

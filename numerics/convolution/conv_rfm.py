@@ -8,6 +8,7 @@ and exponents is kept, round 0 being a candidate; without, the last round.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -245,10 +246,14 @@ class _Fit:
         train = kernel.source(self.X, metric.root)
         K = kernel.gram(train)
         scale = float(K.max())
+        if not math.isfinite(scale):
+            raise ValueError(
+                f"the kernel of the training images is beyond the range of {K.dtype}: rescale X"
+            )
         if not scale > 0:
             raise ValueError(
-                "the kernel of the training images is zero: all patches of X are zero, or in the "
-                "null space of M"
+                "the kernel of the training images is zero: all patches of X are zero, too small "
+                f"for squares in {K.dtype}, or in the null space of M"
             )
         seen = None if self.validation is None else kernel.source(self.validation[0], metric.root)
         return _System(metric, train, seen, K.div_(scale), scale)

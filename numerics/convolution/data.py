@@ -202,6 +202,7 @@ def noisy_digits(
         TypeError: If an argument has the wrong type.
         ValueError: If a number is out of its range.
     """
+    check_dtype(dtype)
     chosen = digits_images(samples, seed=seed, classes=classes, dtype=torch.float64)
     size, rng = integer("side", side, 8), _generator(seed, 1)
     choice("placement", placement, PLACEMENTS)
@@ -270,9 +271,20 @@ def labelled_images(images: Images, *, dtype: torch.dtype = torch.float64) -> La
 def _labelled(
     pixels: RealArray, labels: Labels, names: tuple[str, ...], dtype: torch.dtype
 ) -> LabelledImages:
+    check_dtype(dtype)
     return LabelledImages(
         torch.tensor(pixels, dtype=dtype), torch.tensor(labels, dtype=torch.int64), names
     )
+
+
+def check_dtype(dtype: object) -> None:
+    """Refuse what is no floating dtype of torch.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype = {dtype!r} must be a floating dtype of torch")
 
 
 def _balanced(n: int, classes: int, rng: np.random.Generator) -> Labels:

@@ -17,11 +17,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ..rfm.checks import check_metric
 from ..rfm.learned_metric import metric_from_agop
 from ..rfm.metric import metric_root
 from ..validation import choice, integer
 from .conv_estimators import Array, ConvRFMClassifier, ConvRFMRegressor, Images
-from .patches import Patches
+from .patches import Patches, check_images
 
 NONLINEARITIES = ("relu", "none")
 
@@ -56,10 +57,11 @@ def random_convolution(
         ValueError: If images are smaller than a patch, shapes do not fit together, an entry is NaN
             or infinite, or a name is unknown.
     """
-    cut = patches.extract(images)
-    weights = torch.randn(
-        integer("width", width, 1), cut.shape[2], generator=generator, dtype=images.dtype
-    )
+    choice("nonlinearity", nonlinearity, NONLINEARITIES)
+    check_images("images", images)
+    d = images.shape[1] * patches.side**2
+    M = check_metric(M, images.new_empty(0, d))
+    weights = torch.randn(integer("width", width, 1), d, generator=generator, dtype=images.dtype)
     return convolved(images, patches, coloured(weights.to(images.device), M), nonlinearity)
 
 
@@ -68,10 +70,6 @@ def coloured(weights: Tensor, M: Tensor | None) -> Tensor:
     root = metric_root(M)
     if root is None:
         return weights
-    if root.shape[-1] != weights.shape[1]:
-        raise ValueError(
-            f"M has shape {tuple(root.shape)}, patches have {weights.shape[1]} entries"
-        )
     return weights * root if root.ndim == 1 else weights @ root
 
 

@@ -136,11 +136,19 @@ def normalise_images(images: Tensor, how: str, *, name: str = "images") -> Tenso
             f"{name}[{int(flat[0])}] is {state}, so that image_normalisation = {how!r} is "
             f"undefined; {flat.numel()} of {len(images)} images are"
         )
+    images = _within_range(images)
     if centred:
         images = images - images.mean(dim=(1, 2, 3), keepdim=True)
         return images / images.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     norms: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
     return images / norms
+
+
+def _within_range(images: Tensor) -> Tensor:
+    """The images, those at unit size whose squares would leave the range of the dtype."""
+    bounds, largest = torch.finfo(images.dtype), images.abs().amax(dim=(1, 2, 3), keepdim=True)
+    beyond = (largest > bounds.max**0.25) | (largest < bounds.tiny**0.25)
+    return images / torch.where(beyond, largest, torch.ones_like(largest))
 
 
 def _without_scale(images: Tensor, centred: bool) -> Tensor:
