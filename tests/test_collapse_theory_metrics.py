@@ -145,3 +145,16 @@ def test_singular_features_refuse():
         singular_features(np.ones((2, 3)), np.ones((2, 4)))
     with pytest.raises(TypeError, match="weights has dtype complex128"):
         singular_features(np.ones((2, 2)) * 1j, np.ones((2, 4)))
+
+
+def test_a_single_label_without_shape_is_refused():
+    with pytest.raises(ValueError, match="shape"):
+        collapsed_kernel(3.0)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200, 1e308])
+def test_metrics_do_not_see_the_scale(size):
+    G, Y = np.diag([1.0, 1.0, 0.5]), np.array([[1, 1, 0], [0, 0, 1]])
+    assert nc1(size * G, Y) == pytest.approx(nc1(G, Y), rel=1e-12)
+    for distance in ("cosines", "frobenius"):
+        assert nc2(size * G, Y, distance) == pytest.approx(nc2(G, Y, distance), abs=1e-12)

@@ -57,7 +57,7 @@ def collapsed_kernel(labels: ArrayLike) -> RealArray:
                [0., 0., 1.]])
     """
     Y = finite_array("labels", labels)
-    Y = one_hot(Y, Y.shape[-1])
+    Y = one_hot(Y, Y.shape[-1] if Y.ndim else 0)
     return np.asarray(Y.T @ Y)
 
 

@@ -118,7 +118,8 @@ def _checked(gram: ArrayLike, labels: ArrayLike) -> tuple[RealArray, RealArray]:
     Y = one_hot(labels, len(G))
     if len(Y) < 2:
         raise ValueError("labels have 1 class; at least 2 are needed")
-    return G, Y
+    # Neither metric sees the scale, but squares of very large or small entries leave the doubles.
+    return G / (np.abs(G).max() or 1.0), Y
 
 
 def _class_means(G: RealArray, Y: RealArray) -> RealArray:

@@ -73,7 +73,7 @@ def gram_matrix(name: str, value: ArrayLike) -> RealArray:
     lowest = float(np.linalg.eigvalsh(G)[0])
     if lowest < -1e-10 * len(G) * size:
         raise ValueError(f"{name} has the eigenvalue {lowest:.3g}; none below 0 is allowed")
-    return (G + G.T) / 2
+    return G / 2 + G.T / 2  # halves first: the sum of two large entries would overflow
 
 
 def one_hot(labels: ArrayLike, samples: int) -> RealArray:
