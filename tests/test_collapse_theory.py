@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_few_roots_if_the_kernel_ridge_is_small():
 
 
 @pytest.mark.parametrize(
-    "parameters", [(1e-300, 1e-300, 1e-300), (1e300, 1.0, 1e-200), (1.0, 1e8, 1e-9)]
+    "parameters", [(1e-60, 1e-60, 1e-60), (1e60, 1.0, 1e-40), (1.0, 1e8, 1e-9)]
 )
 def test_extreme_parameters(parameters):
     kernel_ridge, feature_ridge, scale = parameters
@@ -266,3 +267,30 @@ def test_one_class_is_refused():
 def test_gram_map_refuses(gram, labels, message):
     with pytest.raises(ValueError, match=message):
         gram_map(gram, labels, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["kernel_ridge", "feature_ridge", "scale"])
+@pytest.mark.parametrize("value", [1e-61, 1e-320, 1e61, 1e308])
+def test_parameters_beyond_the_doubles_are_refused(name, value):
+    arguments = {"kernel_ridge": 1.0, "feature_ridge": 1.0, "scale": 1.0, name: value}
+    for function in (
+        contraction,
+        fixed_point_eigenvalues,
+        angle_rate,
+        eigenvalue_rate,
+        angle_bound,
+    ):
+        with pytest.raises(
+            ValueError, match=re.escape(f"{name} = {value!r} must be between 1e-60")
+        ):
+            function(3, **arguments)
+
+
+@pytest.mark.parametrize("ridges", [(1e-60, 1e60), (1e60, 1e-60), (1e60, 1e60)])
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_parameters_at_the_ends_give_numbers(ridges, scale):
+    kernel_ridge, feature_ridge = ridges
+    roots = fixed_point_eigenvalues(
+        3, kernel_ridge=kernel_ridge, feature_ridge=feature_ridge, scale=scale
+    )
+    assert all(feature_ridge <= g <= feature_ridge + 3.1 * scale for g in roots)

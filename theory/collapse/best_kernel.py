@@ -133,8 +133,9 @@ def _square_residual(value: sympy.Expr, weight: sympy.Expr) -> sympy.Expr:
     gap = _T(_y) * _R * _y - _T(r) * _R * r
     left = reduced(sympy.expand(gap - _t**2 * (SAMPLES**2 - quadratic)), _RULES)
     scalar = left.subs(_t, weight)
-    return sympy.simplify(scalar.coeff(quadratic)) + sympy.simplify(
-        scalar.subs(quadratic, 0) - value
+    return first_nonzero(
+        sympy.simplify(scalar.coeff(quadratic)),
+        sympy.simplify(scalar.subs(quadratic, 0) - value),
     )
 
 

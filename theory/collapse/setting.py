@@ -38,14 +38,21 @@ def exact_parameters(
 
     Raises:
         TypeError: If n is no integer, or another argument no real number.
-        ValueError: If n < 1, or another argument is not positive and finite.
+        ValueError: If n < 1, or another argument is not between 1e-60 and 1e60, beyond which what
+            follows from them leaves the range of doubles.
     """
     return {
         SAMPLES: sympy.Integer(integer("samples_per_class", samples_per_class, 1)),
-        KERNEL_RIDGE: sympy.Rational(positive("kernel_ridge", kernel_ridge)),
-        FEATURE_RIDGE: sympy.Rational(positive("feature_ridge", feature_ridge)),
-        SCALE: sympy.Rational(positive("scale", scale)),
+        KERNEL_RIDGE: _rational("kernel_ridge", kernel_ridge),
+        FEATURE_RIDGE: _rational("feature_ridge", feature_ridge),
+        SCALE: _rational("scale", scale),
     }
+
+
+def _rational(name: str, value: float) -> sympy.Rational:
+    if not 1e-60 <= positive(name, value) <= 1e60:
+        raise ValueError(f"{name} = {value!r} must be between 1e-60 and 1e60")
+    return sympy.Rational(value)
 
 
 def nearest(number: sympy.Rational) -> float:
