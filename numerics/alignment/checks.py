@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+from ..validation import integer
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def linear_layers(model: nn.Module, layers: Sequence[str] | None = None) -> dict[str, nn.Linear]:
@@ -20,20 +24,55 @@ def linear_layers(model: nn.Module, layers: Sequence[str] | None = None) -> dict
         TypeError: If `model` is not a module, or `layers` not a sequence of names.
         ValueError: If there are no linear layers, or none of a given name.
     """
+    return layers_of_kind(model, layers, nn.Linear, "linear layer")
+
+
+def layers_of_kind(
+    model: nn.Module, layers: Sequence[str] | None, kind: type[Layer], noun: str
+) -> dict[str, Layer]:
+    """The model's layers of a class by name: those asked for, or all of them.
+
+    Args:
+        model: Any module.
+        layers: Names as in `model.named_modules()`; None for all.
+        kind: The class.
+        noun: What messages call such a layer.
+
+    Raises:
+        TypeError: If `model` is not a module, or `layers` not a sequence of names.
+        ValueError: If there are no such layers, or none of a given name.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model = {model!r} must be a torch.nn.Module")
     if isinstance(layers, str) or not (layers is None or isinstance(layers, Iterable)):
         raise TypeError(f"layers = {layers!r} must be a sequence of names, such as ['0']")
-    every = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    every = {name: m for name, m in model.named_modules() if isinstance(m, kind)}
     if not every:
-        raise ValueError(f"the model has no linear layers: {type(model).__name__}")
+        raise ValueError(f"the model has no {noun}s: {type(model).__name__}")
     names = list(every) if layers is None else list(layers)
     for name in names:
         if name not in every:
-            raise ValueError(f"no linear layer {name!r}; the linear layers are {list(every)}")
+            raise ValueError(f"no {noun} {name!r}; the {noun}s are {list(every)}")
     if not names:
         raise ValueError(f"layers = {layers!r} names no layer; there are {list(every)}")
     return {name: every[name] for name in names}
+
+
+def chosen_outputs(outputs: Sequence[int] | None, count: int) -> list[int]:
+    """Indices of the outputs to sum over, all of them by default.
+
+    Raises:
+        TypeError: If they are no sequence of integers.
+        ValueError: If one is out of range or stands twice, or there is none.
+    """
+    if outputs is None:
+        return list(range(count))
+    if not isinstance(outputs, Iterable):
+        raise TypeError(f"outputs = {outputs!r} must be a sequence of indices")
+    chosen = [integer("outputs", c, 0) for c in outputs]
+    if not chosen or max(chosen) >= count or len(set(chosen)) < len(chosen):
+        raise ValueError(f"outputs = {chosen} must be among 0 to {count - 1}, each once")
+    return chosen
 
 
 def check_model(model: nn.Module) -> None:

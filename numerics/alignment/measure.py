@@ -14,7 +14,7 @@ each, and the sums run over all of them: mean over samples, sum over outputs, po
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,11 +22,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from ..validation import choice, integer
-from .checks import as_inputs, as_outputs, check_model, linear_layers, model_device
+from .checks import (
+    as_inputs,
+    as_outputs,
+    check_model,
+    chosen_outputs,
+    linear_layers,
+    model_device,
+)
 from .forward import call
 from .outer_products import OuterProducts
 from .probe import probe
-from .taps import Tap, tapped
+from .taps import Tap, check_called, output_gradients, tapped
 
 Sums = dict[tuple[str, str], OuterProducts]
 """Sums of outer products for each (layer, "ptk") and, if wanted, (layer, "agop")."""
@@ -96,8 +103,8 @@ def layer_matrices(
         size = fitting if batch_size is None else integer("batch_size", batch_size, 1)
         for chunk in torch.split(batch, size):
             flat = _forward(model, chunk, taps)
-            _check_called(taps, named=layers is not None)
-            _backward(flat, taps, _chosen(outputs, flat.shape[1]), sums)
+            check_called(taps, "linear layer", named=layers is not None)
+            _backward(flat, taps, chosen_outputs(outputs, flat.shape[1]), sums)
     called = {name: layer for name, layer in modules.items() if (name, "ptk") in sums}
     return {name: _matrices(called[name], name, sums, len(batch)) for name in called}
 
@@ -108,40 +115,13 @@ def _forward(model: nn.Module, chunk: Tensor, taps: Mapping[str, Tap]) -> Tensor
     return as_outputs(call(model, chunk.to(model_device(model))), chunk.shape[0])
 
 
-def _check_called(taps: Mapping[str, Tap], named: bool) -> None:
-    called = [name for name, tap in taps.items() if tap.leaving]
-    if not called:
-        raise ValueError(f"none of the linear layers {list(taps)} is called in the forward pass")
-    if named and len(called) < len(taps):
-        missing = [name for name in taps if name not in called]
-        raise ValueError(f"layers {missing} are not called in the forward pass")
-
-
 def _backward(flat: Tensor, taps: Mapping[str, Tap], chosen: Sequence[int], sums: Sums) -> None:
-    """Add the outer products of one chunk: one backward pass for each output."""
+    """Add the outer products of one chunk."""
     places = [((name, "ptk"), z) for name, tap in taps.items() for z in tap.leaving]
     places += [((name, "agop"), h) for name, tap in taps.items() for h in tap.entering]
-    tensors = [tensor for _, tensor in places]
-    for i, c in enumerate(chosen):
-        # Samples do not mix, so that row α of the sum's gradient is the gradient of sample α.
-        gradients = torch.autograd.grad(
-            flat[:, c].sum(), tensors, retain_graph=i + 1 < len(chosen), allow_unused=True
-        )
-        for (place, _), gradient in zip(places, gradients, strict=True):
-            if gradient is None:
-                raise ValueError(f"the output does not depend on layer {place[0]!r}: detached?")
-            sums.setdefault(place, OuterProducts()).add(gradient)
-
-
-def _chosen(outputs: Sequence[int] | None, count: int) -> list[int]:
-    if outputs is None:
-        return list(range(count))
-    if not isinstance(outputs, Iterable):
-        raise TypeError(f"outputs = {outputs!r} must be a sequence of indices")
-    chosen = [integer("outputs", c, 0) for c in outputs]
-    if not chosen or max(chosen) >= count or len(set(chosen)) < len(chosen):
-        raise ValueError(f"outputs = {chosen} must be among 0 to {count - 1}, each once")
-    return chosen
+    tensors = [(place[0], tensor) for place, tensor in places]
+    for number, gradient in output_gradients(flat, chosen, tensors):
+        sums.setdefault(places[number][0], OuterProducts()).add(gradient)
 
 
 def _matrices(layer: nn.Linear, name: str, sums: Sums, samples: int) -> LayerMatrices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,3 +91,46 @@ def tapped(layers: Mapping[str, nn.Linear], *, inputs: bool) -> Iterator[dict[st
             hook = layer.register_forward_hook(tap.after, prepend=True, with_kwargs=True)
             stack.callback(hook.remove)
         yield taps
+
+
+def check_called(taps: Mapping[str, Tap], noun: str, *, named: bool) -> None:
+    """Refuse a forward pass that called none of the layers, or not all of those asked for.
+
+    Raises:
+        ValueError: If so.
+    """
+    called = [name for name, tap in taps.items() if tap.leaving]
+    if not called:
+        raise ValueError(f"none of the {noun}s {list(taps)} is called in the forward pass")
+    if named and len(called) < len(taps):
+        missing = [name for name in taps if name not in called]
+        raise ValueError(f"layers {missing} are not called in the forward pass")
+
+
+def output_gradients(
+    flat: Tensor, chosen: Sequence[int], places: Sequence[tuple[str, Tensor]]
+) -> Iterator[tuple[int, Tensor]]:
+    """Gradients of each output with respect to what flows at some places, one pass an output.
+
+    Args:
+        flat: Outputs, shape (samples, outputs).
+        chosen: Outputs to differentiate.
+        places: A layer's name and a tensor, whose first axis are the samples.
+
+    Yields:
+        The number of a place, and the gradient there.
+
+    Raises:
+        ValueError: If an output does not depend on what flows at a place.
+    """
+    tensors = [tensor for _, tensor in places]
+    for i, c in enumerate(chosen):
+        # Samples do not mix, so that row α of the sum's gradient is the gradient of sample α.
+        gradients = torch.autograd.grad(
+            flat[:, c].sum(), tensors, retain_graph=i + 1 < len(chosen), allow_unused=True
+        )
+        for number, gradient in enumerate(gradients):
+            if gradient is None:
+                name = places[number][0]
+                raise ValueError(f"the output does not depend on layer {name!r}: detached?")
+            yield number, gradient

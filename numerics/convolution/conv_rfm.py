@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..rfm.checks import check_targets
 from ..rfm.learned_metric import NORMALISATIONS, Metric, metric_from_agop
 from ..rfm.machine import Score, mean_squared_error
 from ..rfm.memory import require_memory
@@ -295,14 +296,4 @@ def _solve(K: Tensor, Y: Tensor, found: ConvRound) -> Tensor:
 
 def _check_sample(name: str, X: Tensor, Y: Tensor) -> Sample:
     X = check_images(name, X)
-    target = name.replace("X", "Y")
-    if not isinstance(Y, Tensor) or Y.dtype != X.dtype or Y.device != X.device:
-        raise TypeError(f"{target} must be a tensor of dtype {X.dtype} on {X.device}, as {name} is")
-    if Y.ndim not in (1, 2) or len(Y) != len(X) or not Y.numel():
-        raise ValueError(
-            f"{name} has shape {tuple(X.shape)}, {target} {tuple(Y.shape)}: must be (n,) or "
-            "(n, outputs)"
-        )
-    if not torch.isfinite(Y).all():
-        raise ValueError(f"{target} holds NaN or infinite entries, must be finite")
-    return X, (Y[:, None] if Y.ndim == 1 else Y).detach()
+    return X, check_targets(name, X, Y)

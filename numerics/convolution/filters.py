@@ -17,7 +17,7 @@ not see: all filters act on the same patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +26,19 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from ..alignment.checks import as_inputs, as_outputs, check_model, model_device
+from ..alignment.checks import (
+    as_inputs,
+    as_outputs,
+    check_model,
+    chosen_outputs,
+    layers_of_kind,
+    model_device,
+)
 from ..alignment.forward import call
 from ..alignment.measure import LayerMatrices
 from ..alignment.outer_products import OuterProducts
 from ..alignment.probe import probe
-from ..alignment.taps import Tap, tapped
+from ..alignment.taps import Tap, check_called, output_gradients, tapped
 from ..validation import choice, integer
 
 AVERAGES = ("images", "positions")
@@ -149,8 +156,8 @@ def filter_matrices(
             for tap in taps.values():
                 tap.clear()
             flat = as_outputs(call(model, chunk.to(model_device(model))), len(chunk))
-            _check_called(taps, named=layers is not None)
-            _backward(flat, taps, _chosen(outputs, flat.shape[1]), sums)
+            check_called(taps, "convolution", named=layers is not None)
+            _backward(flat, taps, chosen_outputs(outputs, flat.shape[1]), sums)
         positions = {name: _positions(tap, len(chunk)) for name, tap in taps.items()}
     return {
         name: _matrices(modules[name], total, len(batch), positions[name], average)
@@ -165,20 +172,7 @@ def convolutions(model: nn.Module, layers: Sequence[str] | None = None) -> dict[
         TypeError: If `model` is not a module, or `layers` not a sequence of names.
         ValueError: If there are no convolutions, or none of a given name.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model = {model!r} must be a torch.nn.Module")
-    if isinstance(layers, str) or not (layers is None or isinstance(layers, Iterable)):
-        raise TypeError(f"layers = {layers!r} must be a sequence of names, such as ['0']")
-    every = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    if not every:
-        raise ValueError(f"the model has no convolutions (torch.nn.Conv2d): {type(model).__name__}")
-    names = list(every) if layers is None else list(layers)
-    for name in names:
-        if name not in every:
-            raise ValueError(f"no convolution {name!r}; the convolutions are {list(every)}")
-    if not names:
-        raise ValueError(f"layers = {layers!r} names no layer; there are {list(every)}")
-    return {name: every[name] for name in names}
+    return layers_of_kind(model, layers, nn.Conv2d, "convolution")
 
 
 def flat_filters(layer: nn.Conv2d) -> Tensor:
@@ -227,44 +221,16 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().amax()) if values.numel() else 0.0
 
 
-def _check_called(taps: Mapping[str, FilterTap], named: bool) -> None:
-    called = [name for name, tap in taps.items() if tap.leaving]
-    if not called:
-        raise ValueError(f"none of the convolutions {list(taps)} is called in the forward pass")
-    if named and len(called) < len(taps):
-        missing = [name for name in taps if name not in called]
-        raise ValueError(f"layers {missing} are not called in the forward pass")
-
-
 def _backward(
     flat: Tensor,
     taps: Mapping[str, FilterTap],
     chosen: Sequence[int],
     sums: dict[str, OuterProducts],
 ) -> None:
-    """Add the outer products of one chunk: one backward pass for each output."""
+    """Add the outer products of one chunk."""
     places = [(name, z) for name, tap in taps.items() for z in tap.leaving]
-    tensors = [z for _, z in places]
-    for i, c in enumerate(chosen):
-        # Images do not mix, so that part α of the sum's gradient is the gradient of image α.
-        gradients = torch.autograd.grad(
-            flat[:, c].sum(), tensors, retain_graph=i + 1 < len(chosen), allow_unused=True
-        )
-        for (name, _), gradient in zip(places, gradients, strict=True):
-            if gradient is None:
-                raise ValueError(f"the output does not depend on layer {name!r}: detached?")
-            sums.setdefault(name, OuterProducts()).add(gradient.movedim(-3, -1))
-
-
-def _chosen(outputs: Sequence[int] | None, count: int) -> list[int]:
-    if outputs is None:
-        return list(range(count))
-    if not isinstance(outputs, Iterable):
-        raise TypeError(f"outputs = {outputs!r} must be a sequence of indices")
-    chosen = [integer("outputs", c, 0) for c in outputs]
-    if not chosen or max(chosen) >= count or len(set(chosen)) < len(chosen):
-        raise ValueError(f"outputs = {chosen} must be among 0 to {count - 1}, each once")
-    return chosen
+    for number, gradient in output_gradients(flat, chosen, places):
+        sums.setdefault(places[number][0], OuterProducts()).add(gradient.movedim(-3, -1))
 
 
 def _positions(tap: FilterTap, images: int) -> int:

@@ -70,6 +70,31 @@ def check_points(name: str, X: Tensor) -> Tensor:
     return X.detach()
 
 
+def check_targets(name: str, X: Tensor, Y: Tensor) -> Tensor:
+    """The targets of samples as a matrix (n, outputs).
+
+    Args:
+        name: Of the samples, with an X; the targets' has a Y instead.
+        X: The samples, along the first axis.
+        Y: Shape (n,) or (n, outputs).
+
+    Raises:
+        TypeError: If Y is not a tensor of X's dtype and device.
+        ValueError: If its shape does not fit, or an entry is NaN or infinite.
+    """
+    target = name.replace("X", "Y")
+    if not isinstance(Y, Tensor) or Y.dtype != X.dtype or Y.device != X.device:
+        raise TypeError(f"{target} must be a tensor of dtype {X.dtype} on {X.device}, as {name} is")
+    if Y.ndim not in (1, 2) or len(Y) != len(X) or not Y.numel():
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}, {target} {tuple(Y.shape)}: must be (n,) or "
+            "(n, outputs) with n >= 1"
+        )
+    if not torch.isfinite(Y).all():
+        raise ValueError(f"{target} holds NaN or infinite entries, must be finite")
+    return (Y[:, None] if Y.ndim == 1 else Y).detach()
+
+
 def check_pair(X: Tensor, Z: Tensor | None, M: Tensor | None, index: Tensor | None) -> Pair:
     """Two sets of points, a metric and the self index that fit together.
 

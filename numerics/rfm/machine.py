@@ -18,7 +18,7 @@ from torch import Tensor
 from ..validation import choice, integer, nonnegative, positive
 from .bandwidths import median_bandwidth
 from .blocks import slices
-from .checks import Pair, check_points
+from .checks import Pair, check_points, check_targets
 from .kernel_agop import CENTRINGS
 from .kernels import InnerProductKernel, Kernel, Laplace
 from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
@@ -303,17 +303,7 @@ def _values(kernel: Kernel, X: Tensor, Z: Tensor, alpha: Tensor) -> Tensor:
 
 def _check_sample(name: str, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
     X = check_points(name, X)
-    target = name.replace("X", "Y")
-    if not isinstance(Y, Tensor) or Y.dtype != X.dtype or Y.device != X.device:
-        raise TypeError(f"{target} must be a tensor of dtype {X.dtype} on {X.device}, as {name} is")
-    if Y.ndim not in (1, 2) or len(Y) != len(X) or not Y.numel():
-        raise ValueError(
-            f"{name} has shape {tuple(X.shape)}, {target} {tuple(Y.shape)}: must be (n,) or "
-            "(n, outputs) with n >= 1"
-        )
-    if not torch.isfinite(Y).all():
-        raise ValueError(f"{target} holds NaN or infinite entries, must be finite")
-    return X, (Y[:, None] if Y.ndim == 1 else Y).detach()
+    return X, check_targets(name, X, Y)
 
 
 def _check_alike(X: Tensor, Y: Tensor, X_val: Tensor, Y_val: Tensor) -> None:
