@@ -214,6 +214,22 @@ def test_repeated_samples_stay_equal_and_their_order_does_not_matter():
         assert torch.allclose(one.metric.M, two.metric.M, atol=1e-8)
 
 
+@pytest.mark.parametrize("factor", [2, 3, 0.1])
+def test_samples_along_one_line_are_one_sample(factor):
+    """Rows are brought to unit norm, where multiples of a row differ by rounding alone."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(50, 7))
+    y = (X[:, 0] > 0).astype(int)
+    X, y = np.concatenate([X, factor * X[:37]]), np.concatenate([y, 1 - y[:37]])
+    order = np.random.default_rng(5).permutation(len(X))
+    model, other = (
+        DeepRFM(depth=3, width=33, random_state=0).fit(X[some], y[some])
+        for some in (np.arange(len(X)), order)
+    )
+    for one, two in zip(model.machine_.deep, other.machine_.deep, strict=True):
+        assert torch.allclose(one.metric.M, two.metric.M, atol=1e-8)
+
+
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.float64, 200), (torch.float32, 25)])
 def test_rows_of_any_size_come_to_unit_norm(dtype, scale):
     rows = torch.tensor([[3.0, 4.0]], dtype=dtype).repeat(4, 1)

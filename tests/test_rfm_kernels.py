@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from numerics.rfm import blocks, cholesky, kernels
+from numerics.rfm.checks import Pair
 from numerics.rfm.gram import Gram
 from numerics.rfm.kernel_agop import CENTRINGS, agop_of_kernel_machine
 from numerics.rfm.kernels import KERNELS, LpExponential, Polynomial, kernel_by_name
@@ -315,3 +316,19 @@ def kernel_of(kernel, x, Z):
         return (kernel.offset + x @ Z.T / kernel.bandwidth**2) ** kernel.degree
     s = 3**0.5 * torch.cdist(x, Z, compute_mode="donot_use_mm_for_euclid_dist") / kernel.bandwidth
     return (1 + s) * torch.exp(-s)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ["laplace", "matern32", "gaussian"])
+def test_rows_apart_by_rounding_are_one_point(name, dtype):
+    X, alpha = normal(12, 5, dtype=dtype), normal(24, 2, seed=1, dtype=dtype)
+    kernel, near = kernel_by_name(name, L), torch.nextafter(X, torch.full_like(X, torch.inf))
+    index = torch.arange(24)
+    same, apart = (
+        kernel.gradients(alpha, both, both, None, index)
+        for both in (torch.cat([X, X]), torch.cat([X, near]))
+    )
+    assert torch.allclose(same, apart, rtol=0, atol=200 * torch.finfo(dtype).eps)
+    assert kernel.matrix(X, near).diagonal().min() == 1
+    further = X + 40 * (near - X)  # beyond rounding, distances count
+    assert kernel.pairs(Pair(X, further)).diagonal().min() > 0

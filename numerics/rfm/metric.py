@@ -10,6 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+ROUNDING = 16
+"""Points closer than so many units in the last place of their norm are one point."""
+
 PAIRS = 2**21
 """Coordinates of close pairs that are gathered at a time."""
 
@@ -102,25 +105,33 @@ def squared_distances(
     # Two coordinates more hold the norms: adding them apart would be another pass over (n, m).
     left = torch.cat([-2 * XM, rows, torch.ones_like(rows)], dim=1)
     right = torch.cat([Z, torch.ones_like(columns), columns], dim=1)
-    return mend_close_(left @ right.T, X, Z, M, index, rows.max() + columns.max())
+    return _mend_close_(left @ right.T, X, Z, M, index, rows[:, 0], columns.max())
 
 
-def mend_close_(
+def _mend_close_(
     squares: Tensor,
     X: Tensor,
     Z: Tensor,
     M: Tensor | None,
     index: Tensor | None,
-    scale: Tensor,
+    sizes: Tensor,
+    largest: Tensor,
 ) -> Tensor:
-    """Replace squared distances that have lost half of their digits, by those from x − z."""
-    threshold = scale * math.sqrt(torch.finfo(squares.dtype).eps)
+    """Replace squared distances that have lost half of their digits, by those from x − z.
+
+    What is left between two points that differ by their own rounding is noise, whose direction a
+    kernel with a kink would take for a slope: they count as one point, at distance 0. Sizes are
+    the squared norms of X's rows, and `largest` that of Z's.
+    """
+    eps = torch.finfo(squares.dtype).eps
+    threshold = (sizes.max() + largest) * math.sqrt(eps)
     zero_at(squares, index, torch.inf)
     if squares.numel() and squares.min() < threshold:
         for pairs in torch.split(torch.nonzero(squares < threshold), PAIRS // X.shape[1] + 1):
             i, j = pairs.unbind(1)
             u = X[i] - Z[j]
-            squares[i, j] = (apply_metric(u, M) * u).sum(dim=1).clamp_(min=0)
+            near = (apply_metric(u, M) * u).sum(dim=1)
+            squares[i, j] = near.masked_fill_(near <= (ROUNDING * eps) ** 2 * sizes[i], 0)
     return zero_at(squares, index)
 
 
