@@ -35,12 +35,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike
+from sympy.concrete.delta import deltasummation
 
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
-from ..validation import integer, positive
-from .first_filters import RATE, checked_patches, patch_directions
+from ..rfm.doubles import representable
+from ..validation import positive
+from .first_filters import RATE, checked_patches, checked_width, patch_directions
 
 if TYPE_CHECKING:
     from ..alignment.activations import Activation
@@ -97,6 +99,7 @@ def expected_filter_covariance(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, η is not positive, the law or the
             activation is unknown, no law has these moments, or φ(0) ≠ 0 (f_0 would be random).
+        OverflowError: If the width, or the result, is larger than every double.
 
     Source: D (for k → ∞), this project.
 
@@ -106,8 +109,8 @@ def expected_filter_covariance(
                [ 0., 12.]])
     """
     V, values = _setting(patches, targets, width, readout)
-    factor = (positive("rate", rate) * _slope_at_zero(activation)) ** 2
-    return factor * _combined(V, COVARIANCE_OWN, COVARIANCE_SHARED, values)
+    factor = positive("rate", rate) * _slope_at_zero(activation)
+    return _combined("E WᵀW", factor, V, (COVARIANCE_OWN, COVARIANCE_SHARED), values)
 
 
 def expected_patch_agop(
@@ -130,7 +133,8 @@ def expected_patch_agop(
                [ 0., 48.]])
     """
     V, values = _setting(patches, targets, width, readout)
-    return positive("rate", rate) ** 2 * _combined(V, AGOP_OWN, AGOP_SHARED, values)
+    own_and_shared = (AGOP_OWN, AGOP_SHARED)
+    return _combined("E patch-AGOP", positive("rate", rate), V, own_and_shared, values)
 
 
 def filter_covariance_spread(
@@ -156,15 +160,16 @@ def filter_covariance_spread(
             f"readout has mean {values[M1]} and E a² = {values[M2]}; a mean of 0 and E a² > 0 are "
             "allowed"
         )
-    S = V @ V.T
-    if not S.any():
+    if not V.any():
         raise ValueError("targets and patches: every v_p = Σ_i y_i x_ip is 0; W rests at 0")
+    V = V / np.abs(V).max()  # neither the scale of V nor that of the readout matters
+    S, fourth = V @ V.T, values[M4] / values[M2] / values[M2]
     traces = {
         TRACE: float(np.trace(S)),
         TRACE_OF_SQUARE: float(np.sum(S**2)),
         DIAGONAL_SQUARES: float(np.sum(np.diagonal(S) ** 2)),
     }
-    return _number(SPREAD, {**values, **traces})
+    return _number("the spread", SPREAD, {**values, M2: 1.0, M4: fourth, **traces})
 
 
 def readout_moments(readout: str | Sequence[float]) -> tuple[float, ...]:
@@ -186,20 +191,33 @@ def readout_moments(readout: str | Sequence[float]) -> tuple[float, ...]:
     if given.shape != (4,):
         raise ValueError(f"readout has shape {given.shape}; 4 moments E a, …, E a⁴ are allowed")
     m1, m2, m3, m4 = (float(m) for m in given)
-    hankel = np.array([[1.0, m1, m2], [m1, m2, m3], [m2, m3, m4]])
-    if np.linalg.eigvalsh(hankel)[0] < -1e-12 * np.abs(hankel).max():
+    if not _has_law(m1, m2, m3, m4):
         raise ValueError(
             f"readout has the moments {m1}, {m2}, {m3}, {m4}, which no law has: the matrix "
-            "(m_{i+j}), i, j = 0, 1, 2, must be positive semidefinite"
+            "(m_{i+j}), i, j = 0, 1, 2, must be positive semidefinite, and 0 but for m_0 if m_2 is"
         )
     return m1, m2, m3, m4
+
+
+def _has_law(m1: float, m2: float, m3: float, m4: float) -> bool:
+    """Whether 1, a and a² have a positive semidefinite matrix of cosines, which has no scale."""
+    if min(m2, m4) <= 0:
+        return m1 == m2 == m3 == m4 == 0
+    size, square = np.sqrt(m2), np.sqrt(m4)
+    with np.errstate(over="ignore"):
+        cosines = np.array([m1 / size, m2 / square, m3 / size / square])
+    if np.abs(cosines).max() > 1 + 1e-12:
+        return False
+    first, second, third = cosines
+    matrix = np.array([[1.0, first, second], [first, 1.0, third], [second, third, 1.0]])
+    return bool(np.linalg.eigvalsh(matrix)[0] >= -1e-12)
 
 
 def _setting(
     patches: ArrayLike, targets: ArrayLike, width: int, readout: str | Sequence[float]
 ) -> tuple[RealArray, dict[sympy.Symbol, Any]]:
     X, y = checked_patches(patches, targets)
-    k, moments = integer("width", width, 1), readout_moments(readout)
+    k, moments = checked_width(width), readout_moments(readout)
     values = dict(zip(MOMENTS, moments, strict=True))
     return patch_directions(X, y), {**values, WIDTH: k, POSITIONS: X.shape[1]}
 
@@ -217,15 +235,28 @@ def _slope_at_zero(activation: str | Activation) -> float:
 
 
 def _combined(
-    V: RealArray, own: sympy.Expr, shared: sympy.Expr, values: dict[sympy.Symbol, Any]
+    name: str,
+    factor: float,
+    directions: RealArray,
+    own_and_shared: tuple[sympy.Expr, sympy.Expr],
+    values: dict[sympy.Symbol, Any],
 ) -> RealArray:
-    v = V.sum(axis=0)
-    matrix = _number(own, values) * V.T @ V + _number(shared, values) * np.outer(v, v)
-    return np.asarray((matrix + matrix.T) / 2)
+    """own Σ_p v_pv_pᵀ + shared vvᵀ for v_p = factor × the directions."""
+    own, shared = (_number(name, expression, values) for expression in own_and_shared)
+    with np.errstate(over="ignore", invalid="ignore"):
+        V = factor * directions
+        v = V.sum(axis=0)
+        matrix = own * V.T @ V + shared * np.outer(v, v)
+        return representable(name, (matrix + matrix.T) / 2)
 
 
-def _number(expression: sympy.Expr, values: dict[sympy.Symbol, Any]) -> float:
-    return float(sympy.lambdify(list(values), expression, "math")(*values.values()))
+def _number(name: str, expression: sympy.Expr, values: dict[sympy.Symbol, Any]) -> float:
+    """An expression at doubles, refused if it overflows."""
+    try:
+        found = float(sympy.lambdify(list(values), expression, "math")(*values.values()))
+    except OverflowError:
+        found = np.inf
+    return float(representable(name, np.array(found)))
 
 
 # --- derivation -------------------------------------------------------------------------------
@@ -316,20 +347,26 @@ def _spread_residual(claimed: sympy.Expr) -> sympy.Expr:
 
 
 def _contraction_residual() -> sympy.Expr:
-    """The three contractions that the spread uses, on a generic symmetric S of three positions."""
-    S = sympy.Matrix(3, 3, lambda i, j: sympy.Symbol(f"S{min(i, j)}{max(i, j)}"))
-    full = [(p, q, r, s) for p in range(3) for q in range(3) for r in range(3) for s in range(3)]
+    """Σ_pqrs δ S_qrS_sp for the δ of E G_pq G_rs: summed over their indices, at any P.
 
-    def total(keep: Any) -> sympy.Expr:
-        return sum(S[q, r] * S[s, p] for p, q, r, s in full if keep(p, q, r, s))
+    What is left under the sum is that of tr S² = Σ_pr S_prS_rp, of (tr S)² and of Σ_p S_pp², up to
+    the names of the indices and S_pq = S_qp.
+    """
+    p, q, r, s = sympy.symbols("p q r s", integer=True)
+    entry, delta = sympy.Function("S"), sympy.KroneckerDelta
+    summand = entry(q, r) * entry(s, p)
 
-    square = (S * S).trace()
-    diagonal = sum(S[p, p] ** 2 for p in range(3))
+    def left(deltas: sympy.Expr, *over: sympy.Symbol) -> sympy.Expr:
+        found = deltas * summand
+        for index in over:
+            found = deltasummation(found, (index, 1, POSITIONS), no_piecewise=True)
+        return found.replace(entry, lambda i, j: entry(*sorted((i, j), key=str)))
+
     return first_nonzero(
-        sympy.expand(total(lambda p, q, r, s: p == q and r == s) - square),
-        sympy.expand(total(lambda p, q, r, s: p == r and q == s) - square),
-        sympy.expand(total(lambda p, q, r, s: p == s and q == r) - S.trace() ** 2),
-        sympy.expand(total(lambda p, q, r, s: p == q == r == s) - diagonal),
+        left(delta(p, q) * delta(r, s), q, s) - entry(p, r) ** 2,
+        left(delta(p, r) * delta(q, s), r, s) - entry(p, q) ** 2,
+        left(delta(p, s) * delta(q, r), s, r) - entry(q, q) * entry(p, p),
+        left(delta(p, q) * delta(q, r) * delta(r, s), s, r, q) - entry(p, p) ** 2,
     )
 
 
@@ -384,7 +421,7 @@ def derive_independent_step(
         Step("Vᵀ(αI + β11ᵀ)V = αΣv_pv_pᵀ + βvvᵀ.", _combination_residual),
         Step("One network of finite width is not like its mean.", _finite_width_residual),
         Step("E G_pq G_rs, for all rows.", _tensor_residual),
-        Step("Contractions with S.", _contraction_residual),
+        Step("Contractions with S, at any number of positions.", _contraction_residual),
         Step("Limits of both factors and of the spread.", partial(_limit_residual, *claimed)),
         Step("The spread of WᵀW.", partial(_spread_residual, spread)),
         Step("E G.", partial(_means_residual, covariance_own, covariance_shared, False)),

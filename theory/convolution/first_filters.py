@@ -35,27 +35,28 @@ from numpy.typing import ArrayLike
 
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
-from ..matrix_words import matrices, reduced, trace
-from ..validation import positive
+from ..matrix_words import matrices, trace
+from ..rfm import one_step as layer
+from ..rfm.doubles import representable
+from ..validation import integer, positive
 
 if TYPE_CHECKING:
     from ..alignment.activations import Activation
 
-TARGET, INITIAL_OUTPUT = sympy.symbols("y f_0", real=True)
-RATE, FEATURE_NORM = sympy.symbols("eta kappa", positive=True)
-SLOPE = sympy.Symbol("s", real=True)
-READOUT, FIRST_SLOPE, SECOND_SLOPE = sympy.symbols("a phi'(b) phi'(z)", real=True)
+TARGET, INITIAL_OUTPUT = layer.TARGET, layer.INITIAL_OUTPUT
+RATE, FEATURE_NORM, SLOPE = layer.RATE, layer.FEATURE_NORM, layer.SLOPE
+READOUT, FIRST_SLOPE, SECOND_SLOPE = layer.READOUT, layer.FIRST_SLOPE, layer.SECOND_SLOPE
 
-RESIDUAL = TARGET - INITIAL_OUTPUT
-"""r_i: the directions are v_p = Σ_i r_i x_ip."""
+RESIDUAL = layer.RESIDUAL
+"""r_i = y_i − f_0: the directions are v_p = Σ_i r_i x_ip."""
 
-COVARIANCE_FACTOR = RATE**2 * FEATURE_NORM
-"""Shared readout: WᵀW = COVARIANCE_FACTOR · vvᵀ, with κ = ‖k‖²."""
+COVARIANCE_FACTOR = layer.NFM_FACTOR
+"""η²κ; shared readout: WᵀW = COVARIANCE_FACTOR · vvᵀ, with κ = ‖k‖²."""
 
-AGOP_FACTOR = (RATE * SLOPE) ** 2
-"""Shared readout: patch-AGOP = (1/n) Σ_i Σ_p AGOP_FACTOR(s_ip) · vvᵀ."""
+AGOP_FACTOR = layer.AGOP_FACTOR
+"""η²s²; shared readout: patch-AGOP = (1/n) Σ_i Σ_p AGOP_FACTOR(s_ip) · vvᵀ."""
 
-SLOPE_TERM = READOUT**2 * FIRST_SLOPE * SECOND_SLOPE
+SLOPE_TERM = layer.SLOPE_TERM
 """Summand over the units of s_ip for f = Σ_p aᵀφ(Wx_p + b); z = b + η a φ'(b) vᵀx_p."""
 
 
@@ -78,7 +79,8 @@ class FilterStep:
     @property
     def filter_covariance(self) -> RealArray:
         """W_1ᵀW_1, shape (d, d)."""
-        return self.filters.T @ self.filters
+        with np.errstate(over="ignore", invalid="ignore"):
+            return representable("WᵀW", self.filters.T @ self.filters)
 
     @property
     def shared_direction(self) -> RealArray:
@@ -111,6 +113,7 @@ def one_step_filters(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, η is not positive, the activation
             is unknown, or a_p ∘ φ'(b) is 0 at all positions (so that W would rest at 0).
+        OverflowError: If the step, or the patch-AGOP after it, is larger than every double.
 
     Source: D; any readout and activation, and what the AGOP needs: this project.
 
@@ -134,16 +137,36 @@ def one_step_filters(
     k = a * phi.first(b)
     if not k.any():
         raise ValueError("readout and φ'(bias): their product is 0 in every unit; W rests at 0")
-    f_0 = float(np.sum(a @ phi.value(b)))
-    V = patch_directions(X, y - f_0)
-    W = eta * k.T @ V
-    G = ((a * phi.first(X @ W.T + b)) @ W).reshape(-1, X.shape[2])
-    return FilterStep(V, f_0, W, G.T @ G / len(X))
+    with np.errstate(over="ignore", invalid="ignore"):
+        f_0 = float(np.sum(a @ phi.value(b)))
+        V = patch_directions(X, y - f_0)
+        W = representable("the step", eta * k.T @ V)
+        G = ((a * phi.first(X @ W.T + b)) @ W).reshape(-1, X.shape[2])
+        return FilterStep(V, f_0, W, representable("the patch-AGOP", G.T @ G / len(X)))
 
 
 def patch_directions(patches: RealArray, residuals: RealArray) -> RealArray:
-    """Return V, whose rows are v_p = Σ_i r_i x_ip, shape (P, d), of checked arrays."""
-    return np.asarray(np.tensordot(residuals, patches, axes=1))
+    """Return V, whose rows are v_p = Σ_i r_i x_ip, shape (P, d), of checked arrays.
+
+    Raises:
+        OverflowError: If an entry is larger than every double.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return representable("Σ_i r_i x_ip", np.tensordot(residuals, patches, axes=1))
+
+
+def checked_width(width: int) -> float:
+    """Return the number of filters, at least 1, as a double.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it is less than 1.
+        OverflowError: If it is larger than every double.
+    """
+    k = integer("width", width, 1)
+    if k.bit_length() > 1023:
+        raise OverflowError(f"width has {k.bit_length()} binary digits; up to 1023 are allowed")
+    return float(k)
 
 
 def checked_patches(patches: ArrayLike, targets: ArrayLike) -> tuple[RealArray, RealArray]:
@@ -176,19 +199,7 @@ def _positions(readout: RealArray, positions: int) -> RealArray:
 # --- derivation -------------------------------------------------------------------------------
 
 _T = sympy.transpose
-_K, _k, _V, _v, _X, _r, _E, _e, _one, _u, _y = matrices("K k V v X r E e 1 u y")
-
-
-def _residual_residual(claimed: sympy.Expr) -> sympy.Expr:
-    f = sympy.Symbol("f", real=True)
-    pull = -sympy.diff((f - TARGET) ** 2 / 2, f).subs(f, INITIAL_OUTPUT)
-    return sympy.expand(claimed - pull)
-
-
-def _position_residual() -> sympy.Expr:
-    """One position: the loss falls along E by Σ_i r_i kᵀEx_i = tr((k vᵀ)ᵀE), with v = Xᵀr."""
-    fall = _T(_k) * _E * _T(_X) * _r
-    return sympy.expand(trace(fall) - trace(_T(_k * _T(_T(_X) * _r)) * _E))
+_K, _k, _V, _E, _one, _u = matrices("K k V E 1 u")
 
 
 def _step_residual() -> sympy.Expr:
@@ -210,38 +221,6 @@ def _shared_residual() -> sympy.Expr:
     return sympy.expand(_T(_one * _T(_k)) * _V - _k * _T(_T(_V) * _one))
 
 
-def _covariance_residual(claimed: sympy.Expr) -> sympy.Expr:
-    W = RATE * _k * _T(_v)
-    found = reduced(_T(W) * W, {_T(_k) * _k: FEATURE_NORM})
-    return sympy.expand(found - claimed * _v * _T(_v))
-
-
-def _agop_residual(claimed: sympy.Expr) -> sympy.Expr:
-    """∇_p f(x) = W_1ᵀu with u = k'_p(x), and kᵀu = s: along v at every x and p."""
-    gradient = RATE * _v * _T(_k) * _u
-    outer = reduced(gradient * _T(gradient), {_T(_k) * _u: SLOPE, _T(_u) * _k: SLOPE})
-    return sympy.expand(outer - sympy.expand(claimed) * _v * _T(_v))
-
-
-def _two_layers_residual(claimed: sympy.Expr) -> sympy.Expr:
-    """∂/∂z_j Σ_j a_jφ(z_j) = a_jφ'(z_j) at each position, before the step at b and after at z."""
-    z, b = sympy.symbols("z b", real=True)
-    phi = sympy.Function("phi")
-    slope = sympy.diff(READOUT * phi(z), z)
-    product = slope.subs(z, b).doit() * slope
-    names = {sympy.diff(phi(b), b): FIRST_SLOPE, sympy.diff(phi(z), z): SECOND_SLOPE}
-    return sympy.expand(claimed - product.subs(names))
-
-
-def _direction_residual() -> sympy.Expr:
-    """Xᵀ(y − f_0 1) is Xᵀy if f_0 = 0, and if Xᵀ1 = 0 (X: Σ_p x_ip in its rows)."""
-    v = sympy.expand(_T(_X) * (_y - INITIAL_OUTPUT * _one))
-    return first_nonzero(
-        sympy.expand(v.subs(INITIAL_OUTPUT, 0) - _T(_X) * _y),
-        sympy.expand(reduced(v, {_T(_X) * _one: sympy.Integer(0)}) - _T(_X) * _y),
-    )
-
-
 def _other_direction_residual() -> sympy.Expr:
     """φ(z) = 1 + z, a = 1, two patches: f_0 = 2, and v is not along Σ_i y_i Σ_p x_ip."""
     images = (sympy.Matrix([[1, 0], [0, 0]]), sympy.Matrix([[1, 1], [0, 0]]))
@@ -250,21 +229,6 @@ def _other_direction_residual() -> sympy.Expr:
     v = sum(((t - f_0) * x for t, x in zip(y, sums, strict=True)), sympy.zeros(2, 1))
     naive = sum((t * x for t, x in zip(y, sums, strict=True)), sympy.zeros(2, 1))
     return sympy.Integer(1 if sympy.Matrix.hstack(v, naive).det() == 0 else 0)
-
-
-def _positive_residual() -> sympy.Expr:
-    """Summands a²φ'(b)φ'(z) of s are positive for φ' > 0 where a ≠ 0."""
-    a = sympy.Symbol("a", real=True, nonzero=True)
-    first, second = sympy.symbols("p q", positive=True)
-    term = SLOPE_TERM.subs({READOUT: a, FIRST_SLOPE: first, SECOND_SLOPE: second})
-    return sympy.Integer(0 if term.is_positive else 1)
-
-
-def _vanishing_residual() -> sympy.Expr:
-    """φ = sin, one patch, one unit, x = y = a = 1, η = π/2: W_1 = π/2, ∇f = cos(π/2) W_1 = 0."""
-    t, weight = sympy.Symbol("t", real=True), sympy.pi / 2 * sympy.cos(0)
-    slope = sympy.diff(sympy.sin(weight * t), t).subs(t, 1)
-    return first_nonzero(slope**2, weight**2 - sympy.pi**2 / 4)
 
 
 def _border_residual() -> sympy.Expr:
@@ -296,19 +260,19 @@ def derive_shared_step(
     Source: D and this project.
     """
     steps = (
-        Step("One position pulls W along k v_pᵀ, v_p = Σ r_i x_ip.", _position_residual),
+        Step("One position pulls W along k v_pᵀ, v_p = Σ r_i x_ip.", layer.step_gap),
         Step("The step is η Σ_p k_p v_pᵀ.", _step_residual),
         Step("Both matrices live on the span of the v_p.", _span_residual),
         Step("One k at all positions: η k vᵀ, v = Σ_p v_p.", _shared_residual),
-        Step("v = Σ y_i Σ x_ip if f_0 = 0 or the patches add up to 0.", _direction_residual),
+        Step("v = Σ y_i Σ x_ip if f_0 = 0 or the patches add up to 0.", layer.direction_gap),
         Step("Otherwise it need not be along it.", _other_direction_residual),
-        Step("φ' > 0: s > 0, so the patch-AGOP does not vanish.", _positive_residual),
-        Step("φ = sin: it can vanish where WᵀW does not.", _vanishing_residual),
+        Step("φ' > 0: s > 0, so the patch-AGOP does not vanish.", layer.positive_gap),
+        Step("φ = sin: it can vanish where WᵀW does not.", layer.vanishing_gap),
         Step("Zeros beyond the border, two convolutions: rank 2.", _border_residual),
-        Step("r = y − f_0.", partial(_residual_residual, residual)),
-        Step("s of f = Σ_p aᵀφ(Wx_p + b).", partial(_two_layers_residual, slope_term)),
-        Step("WᵀW is η²‖k‖² vvᵀ.", partial(_covariance_residual, covariance_factor)),
-        Step("The patch-AGOP is η² (mean of Σ_p s²) vvᵀ.", partial(_agop_residual, agop_factor)),
+        Step("r = y − f_0.", partial(layer.residual_gap, residual)),
+        Step("s of f = Σ_p aᵀφ(Wx_p + b).", partial(layer.two_layers_gap, slope_term)),
+        Step("WᵀW is η²‖k‖² vvᵀ.", partial(layer.nfm_gap, covariance_factor)),
+        Step("The patch-AGOP is η² (mean of Σ_p s²) vvᵀ.", partial(layer.agop_gap, agop_factor)),
     )
     cites = ("continuity of ∇F, for small steps",)
     return Derivation("One step from zero filters: both of rank one along v.", steps, cites)

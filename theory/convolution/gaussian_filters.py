@@ -29,7 +29,8 @@ from numpy.typing import ArrayLike
 
 from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
-from ..validation import integer
+from ..rfm.doubles import representable
+from .first_filters import checked_width
 from .wide_filters import GaussianSetting, gaussian_means, gaussian_setting
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def gaussian_patch_agop(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: As `wide_patch_agop`, or the width is less than 1.
+        OverflowError: If the width, or the result, is larger than every double.
 
     Source: this project.
 
@@ -84,13 +86,14 @@ def gaussian_patch_agop(
         array([[18.,  0.],
                [ 0., 72.]])
     """
-    k = integer("width", width, 1)
+    k = checked_width(width)
     setting = gaussian_setting(patches, targets, activation, rate, deviation)
     total = np.zeros((setting.directions.shape[1],) * 2)
-    for image in setting.patches:
-        G = setting.mean_gradients(image)
-        total += k * (k - 1) * G.T @ G + k * _unit_sum(setting, image)
-    return total / len(setting.patches)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for image in setting.patches:
+            G = setting.mean_gradients(image)
+            total += k * (k - 1) * G.T @ G + k * _unit_sum(setting, image)
+    return representable("E patch-AGOP", total / len(setting.patches))
 
 
 def _unit_sum(setting: GaussianSetting, image: RealArray) -> RealArray:

@@ -25,9 +25,8 @@ one-sided slopes; images with equal patches (a blank ground) meet that kink at e
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -35,11 +34,11 @@ import sympy
 from numpy.typing import ArrayLike
 
 from ..arrays import RealArray, finite_array
-from ..closed_form import ClosedForm
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
+from ..rfm.doubles import representable
 from ..rfm.kernel_profiles import BANDWIDTH, Kernel, RadialKernel, kernel
-from ..rfm.machine_gradients import checked_metric
+from ..rfm.machine_gradients import checked_coefficients, checked_metric, profile_factors
 from ..validation import positive
 
 COMBINATIONS = ("additive", "pairs", "joint")
@@ -82,7 +81,7 @@ def patch_gradients(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, L is not positive, M is not
             symmetric or has a negative eigenvalue, or the kernel or the combination is unknown.
-        OverflowError: If g' of an inner-product kernel is larger than every double.
+        OverflowError: If g' of an inner-product kernel, or the result, is larger than every double.
 
     Source: D (gradients of convolutional kernels), this project.
 
@@ -93,7 +92,8 @@ def patch_gradients(
                [4., 6.]])
     """
     machine = _machine(kernel_name, centres, coefficients, inputs, combination, bandwidth, metric)
-    return np.stack([machine.gradients(x) for x in machine.inputs])
+    found = np.stack([machine.gradients(x) for x in machine.inputs])
+    return representable("the patch gradient", found)
 
 
 def patch_agop(
@@ -119,10 +119,11 @@ def patch_agop(
     """
     machine = _machine(kernel_name, centres, coefficients, inputs, combination, bandwidth, metric)
     total = np.zeros_like(machine.metric)
-    for x in machine.inputs:
-        G = machine.gradients(x).reshape(-1, total.shape[0])
-        total += G.T @ G
-    return total / len(machine.inputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for x in machine.inputs:
+            G = machine.gradients(x).reshape(-1, total.shape[0])
+            total += G.T @ G
+    return representable("the patch-AGOP", total / len(machine.inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,34 +148,15 @@ class _Machine:
 
     def _sum(self, x: RealArray, centres: RealArray, alpha: RealArray) -> RealArray:
         """Σ_i α_ic × factor × M(x_p − z_ip) or M z_ip; x of shape (P, d), centres (m, P, d)."""
-        away = x - centres if isinstance(self.kernel, RadialKernel) else centres
-        pull = away @ self.metric / self.bandwidth**2
-        products = np.sum((away if away is not centres else x) * pull, axis=2)  # per position
-        if self.combination == "joint":
-            products = products.sum(axis=1, keepdims=True)
-        weighted = self._factors(products)[..., None] * pull
-        return np.tensordot(alpha.T, weighted, axes=1)
-
-    def _factors(self, products: RealArray) -> RealArray:
-        """ω(ρ) of ρ², with 0 at 0 where the term is 0, or g'(τ)."""
-        if isinstance(self.kernel, RadialKernel):
-            factor, apart = np.zeros_like(products), products > 0
-            factor[apart] = _floats(self.kernel.weight)(np.sqrt(products[apart]))
-            return factor
-        with np.errstate(over="ignore"):
-            factor = _floats(self.kernel.slope)(products)
-        if not np.isfinite(factor).all():
-            raise OverflowError(
-                f"the slope of {self.kernel.name} overflows at τ = {products.max():.3g}; take a "
-                "larger bandwidth"
-            )
-        return factor
-
-
-@lru_cache(maxsize=64)
-def _floats(form: ClosedForm) -> Callable[[RealArray], RealArray]:
-    compiled = sympy.lambdify(form.variable, form.expression, "numpy")
-    return lambda x: np.broadcast_to(np.asarray(compiled(x), dtype=np.float64), x.shape)
+        radial, L = isinstance(self.kernel, RadialKernel), self.bandwidth
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (x - centres if radial else centres) / L
+            pull = scaled @ self.metric
+            products = np.sum((scaled if radial else x / L) * pull, axis=2)  # per position
+            if self.combination == "joint":
+                products = products.sum(axis=1, keepdims=True)
+            weighted = profile_factors(self.kernel, products)[..., None] * pull
+            return np.tensordot(alpha.T, weighted, axes=1) / L
 
 
 def _machine(
@@ -194,13 +176,7 @@ def _machine(
             f"centres have shape {X.shape}, inputs {Z.shape}: patch dimensions must agree, and for "
             "additive and joint kernels the numbers of positions, too"
         )
-    alpha = finite_array("coefficients", coefficients)
-    alpha = alpha[:, None] if alpha.ndim == 1 else alpha
-    if alpha.ndim != 2 or len(alpha) != len(X):
-        raise ValueError(
-            f"coefficients have shape {np.shape(coefficients)}; ({len(X)},) or ({len(X)}, o) is "
-            "allowed, one row for each image"
-        )
+    alpha = checked_coefficients(coefficients, len(X))
     M, L = checked_metric(metric, X.shape[2]), positive("bandwidth", bandwidth)
     return _Machine(kernel(kernel_name), X, alpha, Z, combination, L, M)
 

@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
+from ..rfm.doubles import representable
 from ..rfm.machine_gradients import checked_metric
 
 _T = sympy.transpose
@@ -58,6 +59,7 @@ def carried_metric(metric: ArrayLike | None, basis: ArrayLike) -> RealArray:
         TypeError: If entries are not real numbers.
         ValueError: If shapes do not fit, an entry is not finite, M is not symmetric positive
             semidefinite, or B is singular.
+        OverflowError: If the result is larger than every double.
 
     Example:
         >>> carried_metric(None, [[2.0, 0.0], [0.0, 1.0]])
@@ -80,6 +82,7 @@ def carried_agop(agop: ArrayLike, basis: ArrayLike) -> RealArray:
     Raises:
         TypeError: If entries are not real numbers.
         ValueError: If shapes do not fit, an entry is not finite, or B is singular.
+        OverflowError: If the result is larger than every double.
 
     Source: this project.
 
@@ -95,8 +98,10 @@ def carried_agop(agop: ArrayLike, basis: ArrayLike) -> RealArray:
 
 
 def _carried(matrix: RealArray, basis: RealArray) -> RealArray:
-    half = np.linalg.solve(basis.T, matrix)
-    return np.asarray(np.linalg.solve(basis.T, half.T).T) + 0.0  # -0 becomes 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        half = np.linalg.solve(basis.T, matrix)
+        found = np.linalg.solve(basis.T, half.T).T + 0.0  # -0 becomes 0
+    return representable("the carried matrix", found)
 
 
 def _invertible(basis: ArrayLike) -> RealArray:

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
+from ..rfm.doubles import representable
 from ..validation import positive
 from .first_filters import RATE, checked_patches, patch_directions
 
@@ -76,6 +77,7 @@ def wide_patch_agop(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes do not fit, an entry is not finite, η or σ is not positive, the
             activation is unknown, φ(0) ≠ 0, or φ'(0) = 0, so that W rests at 0.
+        OverflowError: If a pre-activation or the result is larger than every double.
 
     Source: this project.
 
@@ -86,10 +88,11 @@ def wide_patch_agop(
     """
     setting = gaussian_setting(patches, targets, activation, rate, deviation)
     total = np.zeros((setting.directions.shape[1],) * 2)
-    for image in setting.patches:
-        G = setting.mean_gradients(image)
-        total += G.T @ G
-    return total / len(setting.patches)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for image in setting.patches:
+            G = setting.mean_gradients(image)
+            total += G.T @ G
+    return representable("the limit of patch-AGOP/k²", total / len(setting.patches))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ class GaussianSetting:
     def along(self, image: RealArray) -> tuple[RealArray, RealArray, RealArray]:
         """s, û_p and Vᵀû of every patch, shapes (P,), (P,) and (P, d); û = 0 where u = 0."""
         U = self.factor * self.deviation * image @ self.directions.T
-        norms = np.linalg.norm(U, axis=1)
+        norms = representable("a pre-activation", np.linalg.norm(U, axis=1))
         units = U / np.where(norms > 0, norms, 1.0)[:, None]
         return norms, np.diagonal(units), units @ self.directions
 
@@ -181,6 +184,22 @@ def _gaussian_moment(power: int) -> sympy.Integer:
 
 def _brute_mean(powers: tuple[int, int]) -> sympy.Expr:
     return sympy.prod(_gaussian_moment(power) for power in powers)
+
+
+def _monomial_residual(own: sympy.Expr, along: sympy.Expr) -> sympy.Expr:
+    """φ' = z^m, any even m ≥ 2 and any P: E β_qβ_p(u·β)^m by parts, without the split.
+
+    Twice by parts, E β_qβ_pz^m = δ_qp E z^m + m(m − 1) u_qu_p E z^{m−2}, and with F = (m − 3)!! the
+    law of u·β, which is that of sg, has E z^{m−2} = F s^{m−2}, E z^m = (m − 1)F s^m and
+    E g²(sg)^m = (m + 1)(m − 1)F s^m. For odd m every mean is 0.
+    """
+    m, lower, square = sympy.symbols("m F s^2", positive=True)  # in units of s^{m − 2}
+    first, second, delta = sympy.symbols("u_q u_p delta")
+    mean, by_parts = (m - 1) * lower * square, m * (m - 1) * lower * first * second
+    at = {SLOPE_MEAN: mean, SQUARE_MEAN: (m + 1) * mean}
+    unit = first * second / square
+    claimed = delta * own.subs(at) + unit * along.subs(at)
+    return sympy.expand(delta * mean + by_parts - claimed)
 
 
 def _polynomial_residual(own: sympy.Expr, along: sympy.Expr) -> sympy.Expr:
@@ -270,10 +289,11 @@ def derive_wide_step(
         Step("Linear: h_p = σ²e_p.", partial(_linear_residual, own, along)),
         Step("Small steps: h_p → σ²c e_p.", partial(_small_step_residual, own, along)),
         Step("The example is no multiple of VᵀV.", partial(_not_parallel_residual, example)),
-        Step("Monomials φ', P = 2.", partial(_polynomial_residual, own, along)),
+        Step("φ' = z^m, m ≤ 6 and P = 2, moments.", partial(_polynomial_residual, own, along)),
+        Step("φ' = z^m, any m and P, by parts.", partial(_monomial_residual, own, along)),
         Step("The example.", partial(_cubic_residual, own, along, example)),
         Step("The split along û.", partial(_split_residual, own, along)),
     )
     cites = ("the law of large numbers over the units", "parts of a Gaussian vector along û and "
-             "across it are independent")  # fmt: skip
+             "across it are independent", "Gaussian integration by parts")  # fmt: skip
     return Derivation("The limit of the patch-AGOP for any activation.", steps, cites)

@@ -113,26 +113,31 @@ class _Machine:
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (x - self.centres if self._radial else self.centres) / self.bandwidth
             pull = scaled @ self.metric
-            factor = self._factor(
-                np.sum((scaled if self._radial else x / self.bandwidth) * pull, 1)
-            )
+            products = np.sum((scaled if self._radial else x / self.bandwidth) * pull, 1)
+            factor = profile_factors(self.kernel, products)
             return (self.coefficients * factor[:, None]).T @ pull / self.bandwidth
 
     @property
     def _radial(self) -> bool:
         return isinstance(self.kernel, RadialKernel)
 
-    def _factor(self, arguments: RealArray) -> RealArray:
-        """ω by ρ², or g' by τ."""
-        if isinstance(self.kernel, RadialKernel):
-            return _weights(self.kernel, np.sqrt(np.clip(arguments, 0.0, _FARTHEST**2)))
-        factor = _floats(self.kernel.slope)(arguments)
-        if not np.isfinite(factor).all():
-            raise OverflowError(
-                f"the slope of {self.kernel.name} overflows at τ = {arguments.max():.3g}; take a "
-                "larger bandwidth"
-            )
-        return factor
+
+def profile_factors(kernel: Kernel, products: RealArray) -> RealArray:
+    """Return ω(ρ) of ρ², with 0 at ρ = 0, or g'(τ) of τ, entry by entry.
+
+    Raises:
+        OverflowError: If g' is larger than every double.
+    """
+    if isinstance(kernel, RadialKernel):
+        return _weights(kernel, np.sqrt(np.clip(products, 0.0, _FARTHEST**2)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = _floats(kernel.slope)(products)
+    if not np.isfinite(factor).all():
+        raise OverflowError(
+            f"the slope of {kernel.name} overflows at τ = {products.max():.3g}; take a larger "
+            "bandwidth"
+        )
+    return factor
 
 
 def _weights(kernel: RadialKernel, distances: RealArray) -> RealArray:
@@ -159,15 +164,26 @@ def _machine(
     X, Z = _matrix("centres", centres), _matrix("inputs", inputs)
     if X.shape[1] != Z.shape[1]:
         raise ValueError(f"centres have shape {X.shape}, inputs {Z.shape}: columns must agree")
-    alpha = finite_array("coefficients", coefficients)
-    alpha = alpha[:, None] if alpha.ndim == 1 else alpha
-    if alpha.ndim != 2 or len(alpha) != len(X):
-        raise ValueError(
-            f"coefficients have shape {np.shape(coefficients)}; ({len(X)},) or ({len(X)}, o) is "
-            "allowed, one row for each centre"
-        )
+    alpha = checked_coefficients(coefficients, len(X))
     M, L = checked_metric(metric, X.shape[1]), positive("bandwidth", bandwidth)
     return _Machine(kernel(kernel_name), X, alpha, Z, L, M)
+
+
+def checked_coefficients(coefficients: ArrayLike, centres: int) -> RealArray:
+    """Return α as a matrix (n, o), or refuse it.
+
+    Raises:
+        TypeError: If its entries are not real numbers.
+        ValueError: If its shape is not (n,) or (n, o), or an entry is not finite.
+    """
+    alpha = finite_array("coefficients", coefficients)
+    alpha = alpha[:, None] if alpha.ndim == 1 else alpha
+    if alpha.ndim != 2 or len(alpha) != centres:
+        raise ValueError(
+            f"coefficients have shape {np.shape(coefficients)}; ({centres},) or ({centres}, o) is "
+            "allowed, one row for each centre"
+        )
+    return alpha
 
 
 def checked_metric(metric: ArrayLike | None, dimension: int) -> RealArray:

@@ -150,37 +150,40 @@ def _check_shapes(X: RealArray, y: RealArray, a: RealArray, b: RealArray) -> Non
 
 
 # --- derivation -------------------------------------------------------------------------------
+# The steps without an underscore are those of convolutional networks, too.
 
 _T = sympy.transpose
 _k, _g, _v, _X, _r, _y, _E, _one = matrices("k g v X r y E 1")
 
 
-def _residual_residual(claimed: sympy.Expr) -> sympy.Expr:
+def residual_gap(claimed: sympy.Expr) -> sympy.Expr:
+    """The loss ½(f − y)² pulls the output by −∂/∂f at f_0."""
     f = sympy.Symbol("f", real=True)
     pull = -sympy.diff((f - TARGET) ** 2 / 2, f).subs(f, INITIAL_OUTPUT)
     return sympy.expand(claimed - pull)
 
 
-def _step_residual() -> sympy.Expr:
+def step_gap() -> sympy.Expr:
     """At W = 0 the loss falls along E by Σ_i r_i kᵀEx_i = tr((k gᵀ)ᵀE), with g = Xᵀr."""
     fall = _T(_k) * _E * _T(_X) * _r
     return sympy.expand(trace(fall) - trace(_T(_k * _T(_T(_X) * _r)) * _E))
 
 
-def _nfm_residual(claimed: sympy.Expr) -> sympy.Expr:
+def nfm_gap(claimed: sympy.Expr) -> sympy.Expr:
+    """W = ηkgᵀ: WᵀW = η² g(kᵀk)gᵀ, and κ stands for kᵀk."""
     W = RATE * _k * _T(_g)
     nfm = reduced(_T(W) * W, {_T(_k) * _k: FEATURE_NORM})
     return sympy.expand(nfm - claimed * _g * _T(_g))
 
 
-def _agop_residual(claimed: sympy.Expr) -> sympy.Expr:
+def agop_gap(claimed: sympy.Expr) -> sympy.Expr:
     """∇f(x) = W_1ᵀv with v = ∇F(W_1x + b), and kᵀv = s: along g at every x."""
     gradient = RATE * _g * _T(_k) * _v
     outer = reduced(gradient * _T(gradient), {_T(_k) * _v: SLOPE, _T(_v) * _k: SLOPE})
     return sympy.expand(outer - sympy.expand(claimed) * _g * _T(_g))
 
 
-def _two_layers_residual(claimed: sympy.Expr) -> sympy.Expr:
+def two_layers_gap(claimed: sympy.Expr) -> sympy.Expr:
     """∂/∂z_j Σ_j a_jφ(z_j) = a_jφ'(z_j), before the step at b and after it at z."""
     z, b = sympy.symbols("z b", real=True)
     phi = sympy.Function("phi")
@@ -190,7 +193,7 @@ def _two_layers_residual(claimed: sympy.Expr) -> sympy.Expr:
     return sympy.expand(claimed - product.subs(names))
 
 
-def _direction_residual() -> sympy.Expr:
+def direction_gap() -> sympy.Expr:
     """Xᵀ(y − f_0 1) is Xᵀy if f_0 = 0, and if Xᵀ1 = 0."""
     g = sympy.expand(_T(_X) * (_y - INITIAL_OUTPUT * _one))
     return first_nonzero(
@@ -207,7 +210,7 @@ def _other_direction_residual() -> sympy.Expr:
     return sympy.Integer(1 if parallel else 0)
 
 
-def _positive_residual() -> sympy.Expr:
+def positive_gap() -> sympy.Expr:
     """Summands a²φ'(b)φ'(z) of s are nonnegative for φ' > 0, and positive where a ≠ 0."""
     a = sympy.Symbol("a", real=True, nonzero=True)
     first, second = sympy.symbols("p q", positive=True)
@@ -215,7 +218,7 @@ def _positive_residual() -> sympy.Expr:
     return sympy.Integer(0 if term.is_positive else 1)
 
 
-def _vanishing_residual() -> sympy.Expr:
+def vanishing_gap() -> sympy.Expr:
     """φ = sin, one unit, x = y = a = 1, η = π/2: W_1 = π/2, ∇f = cos(π/2) W_1 = 0."""
     x, eta = sympy.Integer(1), sympy.pi / 2
     t = sympy.Symbol("t", real=True)
@@ -241,15 +244,15 @@ def derive_one_step(
     Source: E and this project.
     """
     steps = (
-        Step("The step is η k gᵀ with g = Xᵀr.", _step_residual),
-        Step("g = Xᵀy if f_0 = 0 or the inputs are centred.", _direction_residual),
+        Step("The step is η k gᵀ with g = Xᵀr.", step_gap),
+        Step("g = Xᵀy if f_0 = 0 or the inputs are centred.", direction_gap),
         Step("Otherwise it need not be along Xᵀy.", _other_direction_residual),
-        Step("φ' > 0: s > 0, so the AGOP does not vanish.", _positive_residual),
-        Step("φ = sin: the AGOP can vanish where the NFM does not.", _vanishing_residual),
-        Step("r = y − f_0.", partial(_residual_residual, residual)),
-        Step("s of two layers.", partial(_two_layers_residual, slope_term)),
-        Step("The NFM is η²‖k‖² ggᵀ.", partial(_nfm_residual, nfm_factor)),
-        Step("The AGOP is η² mean(s²) ggᵀ.", partial(_agop_residual, agop_factor)),
+        Step("φ' > 0: s > 0, so the AGOP does not vanish.", positive_gap),
+        Step("φ = sin: the AGOP can vanish where the NFM does not.", vanishing_gap),
+        Step("r = y − f_0.", partial(residual_gap, residual)),
+        Step("s of two layers.", partial(two_layers_gap, slope_term)),
+        Step("The NFM is η²‖k‖² ggᵀ.", partial(nfm_gap, nfm_factor)),
+        Step("The AGOP is η² mean(s²) ggᵀ.", partial(agop_gap, agop_factor)),
     )
     cites = ("continuity of ∇F, for small steps",)
     return Derivation("One step from W = 0: both of rank one along g.", steps, cites)
