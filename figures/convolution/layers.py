@@ -45,7 +45,7 @@ PANELS = (
 
 
 def correlations(
-    seeds: Sequence[int] = (0, 1, 2, 3, 4), relu_seeds: Sequence[int] = (0, 1)
+    seeds: Sequence[int] = (0, 1, 2, 3, 4), relu_seeds: Sequence[int] = (0, 1, 2, 3, 4)
 ) -> Plot:
     """Correlation of filter covariance and patch-AGOP in each convolution, seed by seed.
 

@@ -17,13 +17,12 @@ imported):
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.benchmarks.workers import SERVE, Worker, least, peer
 
 PEER = os.environ.get("NT_PYTHON", "build/nt/bin/python")
 THREADS = 2
@@ -45,11 +44,6 @@ def timed(function):
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-def serve():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        print(json.dumps(globals()[name](*arguments)), flush=True)
 """
 
 OURS = """
@@ -105,84 +99,42 @@ serve()
 """
 
 
-class Worker:
-    """A process that runs the functions of a script on demand, on as many cores as threads."""
-
-    def __init__(self, python: str, code: str, n: int, depth: int, threads: int = THREADS) -> None:
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(threads),
-            "OMP_WAIT_POLICY": "passive",
-        }
-        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
-        self.process = subprocess.Popen(
-            ["taskset", "-c", cores, python, "-c", COMMON + code, *map(str, (threads, n, depth))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment,
-        )  # fmt: skip
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def __call__(self, name, *arguments):
-        self.process.stdin.write(json.dumps([name, arguments]) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, f"the process that ran {name}{arguments} ended"
-        return json.loads(answer)
+def ours(n: int, depth: int, threads: int = THREADS) -> Worker:
+    return Worker(sys.executable, COMMON + SERVE + OURS, n, depth, threads=threads)
 
 
 def theirs(n: int, depth: int, threads: int) -> Worker:
-    found = (
-        Path(PEER).exists()
-        and not subprocess.run(
-            [PEER, "-c", "import neural_tangents"], capture_output=True, check=False
-        ).returncode
-    )
-    if not found:
-        pytest.skip(
-            f"neural-tangents is not installed at {PEER}; see this file's head for how to install"
-        )
-    return Worker(PEER, THEIRS, n, depth, threads)
-
-
-def least(samples):
-    return [min(values) for values in zip(*samples, strict=True)]
+    return Worker(peer(PEER, "neural_tangents"), COMMON + SERVE + THEIRS, n, depth, threads=threads)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_gram_matrix_against_the_peer(depth, threads):
     n = 200
-    with theirs(n, depth, threads) as peer, Worker(sys.executable, OURS, n, depth, threads) as own:
+    with theirs(n, depth, threads) as reference, ours(n, depth, threads) as own:
         other = {batch: [] for batch in BATCHES}
-        ours = []
+        mine = []
         for _repetition in range(REPETITIONS):
-            ours.append(own("gram"))
+            mine.append(own("gram"))
             for batch in BATCHES:
-                other[batch].append(peer("gram", batch))
-        entries = own("entries", 5), peer("entries", 5)
+                other[batch].append(reference("gram", batch))
+        entries = own("entries", 5), reference("entries", 5)
     best = least([least(samples) for samples in other.values()])
-    one = least(ours)
+    one = least(mine)
     print(
         f"\n{n} images of 32 x 32 x 3, depth {depth}, {threads} threads: {one[0]:.2f} s (CPU "
         f"{one[1]:.2f} s), {one[0] / best[0]:.2f} (wall) and {one[1] / best[1]:.2f} (CPU) times "
         "neural-tangents; target 1"
     )
-    for row, reference in zip(*entries, strict=True):
-        assert row == pytest.approx(reference, rel=1e-3)
+    for row, wanted in zip(*entries, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_gram_matrix_of_2000_images():
     """The target is 10 minutes on two cores and 4 GiB."""
-    with Worker(sys.executable, OURS, 2000, 3) as own:
+    with ours(2000, 3) as own:
         wall, cpu = own("gram")
         highest = own("peak")
     print(
@@ -193,7 +145,7 @@ def test_gram_matrix_of_2000_images():
 
 
 def test_patch_agop_against_the_gram_matrix():
-    with Worker(sys.executable, OURS, 100, 3) as own:
+    with ours(100, 3) as own:
         gram = least([own("gram") for _ in range(REPETITIONS)])
         agop = least([own("agop") for _ in range(REPETITIONS)])
     # The Gram matrix takes each pair once, the gradients both ways.

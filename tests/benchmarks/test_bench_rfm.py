@@ -15,13 +15,12 @@ The peer lives in an environment of its own:
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.benchmarks.workers import SERVE, Worker, least, peer
 
 PEER = os.environ.get("XRFM_PYTHON", "build/xrfm/bin/python")
 THREADS = 2
@@ -52,11 +51,6 @@ def timed(function):
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-def serve():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        print(json.dumps(globals()[name](*arguments)), flush=True)
 """
 
 OURS = """
@@ -157,50 +151,12 @@ serve()
 """
 
 
-class Worker:
-    """A process that runs the functions of a script on demand."""
-
-    def __init__(self, python: str, code: str, *shape: int) -> None:
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(THREADS),
-            "OMP_WAIT_POLICY": "passive",
-        }
-        self.process = subprocess.Popen(
-            [python, "-c", COMMON + code, str(THREADS), *map(str, shape)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def __call__(self, name, *arguments):
-        self.process.stdin.write(json.dumps([name, arguments]) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, f"the process that ran {name}{arguments} ended"
-        return json.loads(answer)
-
-
-def ours(*shape: int) -> Worker:
-    return Worker(sys.executable, OURS, *shape)
+def ours(*shape: int, code: str = OURS) -> Worker:
+    return Worker(sys.executable, COMMON + SERVE + code, *shape, threads=THREADS)
 
 
 def theirs(*shape: int) -> Worker:
-    found = (
-        Path(PEER).exists()
-        and not subprocess.run(
-            [PEER, "-c", "import xrfm"], capture_output=True, check=False
-        ).returncode
-    )
-    if not found:
-        pytest.skip(f"xrfm is not installed at {PEER}; see this file's head for how to install it")
-    return Worker(PEER, THEIRS, *shape)
+    return Worker(peer(PEER, "xrfm"), COMMON + SERVE + THEIRS, *shape, threads=THREADS)
 
 
 class Rounds:
@@ -219,10 +175,6 @@ class Rounds:
         """What two rounds more take, halved, from the least of all repetitions: (wall, CPU)."""
         pairs = zip(least(self.few), least(self.many), strict=True)
         return [(more - less) / 2 for less, more in pairs]
-
-
-def least(samples: list[list[float]]) -> list[float]:
-    return [min(values) for values in zip(*samples, strict=True)]
 
 
 def ratios(one: list[float], other: list[float]) -> str:
@@ -251,13 +203,13 @@ def test_round_against_the_floor(n, d, outputs, target, _):
 
 @pytest.mark.parametrize(("n", "d", "outputs", "_", "target"), SHAPES)
 def test_round_against_the_peer(n, d, outputs, _, target):
-    with theirs(n, d, outputs) as peer, ours(n, d, outputs) as worker:
+    with theirs(n, d, outputs) as reference, ours(n, d, outputs) as worker:
         worker("fit", 1)
-        own, solvers = Rounds(worker), [Rounds(peer, solver) for solver in SOLVERS]
+        own, solvers = Rounds(worker), [Rounds(reference, solver) for solver in SOLVERS]
         for _repetition in range(REPETITIONS):
             for rounds in (own, *solvers):
                 rounds.run()
-        errors = worker("error"), peer("error")
+        errors = worker("error"), reference("error")
     best = least([rounds.one() for rounds in solvers])
     print(
         f"\nn = {n}, d = {d}: a round takes {ratios(own.one(), best)} times xrfm's with its best "
@@ -266,14 +218,14 @@ def test_round_against_the_peer(n, d, outputs, _, target):
 
 
 def test_agop_of_several_outputs():
-    with theirs(3000, 100, 10) as peer, ours(3000, 100, 10) as worker:
+    with theirs(3000, 100, 10) as reference, ours(3000, 100, 10) as worker:
         worker("agop")
-        peer("agop")
+        reference("agop")
         own, loop, other = [], [], []
         for _repetition in range(REPETITIONS):
             own.append(worker("agop"))
             loop.append(worker("loop"))
-            other.append(peer("agop"))
+            other.append(reference("agop"))
     one = least(own)
     print(
         f"\nn = 3000, d = 100, 10 outputs: the AGOP takes {one[0]:.2f} s, "
@@ -314,7 +266,7 @@ serve()
 @pytest.mark.parametrize("n", [20_000, 100_000])
 def test_beyond_memory(n):
     """Three rounds without an n × n matrix; the target is 15 minutes and 8 GiB for 100,000."""
-    with Worker(sys.executable, BEYOND_MEMORY, n, 50, 1) as worker:
+    with ours(n, 50, 1, code=BEYOND_MEMORY) as worker:
         wall, cpu = worker("fit", "iterative", n)
         error, highest = worker("error"), worker("peak") / 1024
     print(
