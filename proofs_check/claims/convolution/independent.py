@@ -20,6 +20,7 @@ from ...legs import Case, agreement, derivation_leg, digits_leg
 from ..rationals import differ, evaluated
 from ..shared import formula
 from . import one_step_brute as brute
+from .distance import beside
 
 EXPECTED = ("covariance_own", "covariance_shared", "agop_own", "agop_shared")
 UNITS = ("unit_along", "unit_mixed", "unit_across", "unit_own")
@@ -121,8 +122,11 @@ def _array(matrix: sympy.Matrix) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _convolutions() -> tuple[Any, Any, Any, Any, int]:
-    """All ±1 readouts of conv2d networks on 3 × 3 images, filters 2 × 2, k = 2: 256 networks."""
+def _convolutions() -> tuple[Any, ...]:
+    """All ±1 readouts of conv2d networks on 3 × 3 images, filters 2 × 2, k = 2: 256 networks.
+
+    Patches, targets, mean WᵀW of linear and of erf networks, mean patch-AGOP of linear ones.
+    """
     import torch
 
     rng = torch.Generator().manual_seed(64)
@@ -130,17 +134,20 @@ def _convolutions() -> tuple[Any, Any, Any, Any, int]:
     y = torch.randn(3, generator=rng, dtype=torch.float64)
     patches = torch.nn.functional.unfold(images, 2).transpose(1, 2)
     readouts = brute.signs(4 * 2).reshape(-1, 4, 2)
-    covariance, agop = np.zeros((4, 4)), np.zeros((4, 4))
+    covariance, curved, agop = np.zeros((3, 4, 4))
     for a in readouts:
         W = torch.zeros(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
         maps = torch.nn.functional.conv2d(images, W).flatten(2).transpose(1, 2)
-        (slope,) = torch.autograd.grad(((maps * a).sum(dim=(1, 2)) - y).square().sum() / 2, W)
-        stepped = -slope.flatten(1)
-        rest = _readout(a)
-        covariance += (stepped.T @ stepped).numpy()
-        agop += brute.agop(brute.patch_gradients(rest, stepped, patches))
+        steps = []
+        for z in (maps, torch.erf(maps)):
+            loss = ((z * a).sum(dim=(1, 2)) - y).square().sum() / 2
+            steps.append(-torch.autograd.grad(loss, W, retain_graph=True)[0].flatten(1))
+        linear, erf = steps
+        covariance += (linear.T @ linear).numpy()
+        curved += (erf.T @ erf).numpy()
+        agop += brute.agop(brute.patch_gradients(_readout(a), linear, patches))
     N = len(readouts)
-    return patches.numpy(), y.numpy(), covariance / N, agop / N, N
+    return patches.numpy(), y.numpy(), covariance / N, curved / N, agop / N, N
 
 
 def _readout(a: Any) -> Any:
@@ -151,15 +158,17 @@ def _library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     """The library functions against convolutions in PyTorch, and against all readouts of a law."""
     covariance, agop = formula(formulas, "covariance"), formula(formulas, "agop")
     X, y, *references, networks = _convolutions()
-    yield f"WᵀW, {networks} networks", *_beside(covariance(X, y, 2, "rademacher"), references[0])
-    yield "patch-AGOP, the same", *_beside(agop(X, y, 2, "rademacher"), references[1])
+    yield f"WᵀW, {networks} networks", *beside(covariance(X, y, 2, "rademacher"), references[0])
+    bent = covariance(X, y, 2, "rademacher", activation="erf")
+    yield "WᵀW, φ = erf", *beside(bent, references[1])
+    yield "patch-AGOP, the linear ones", *beside(agop(X, y, 2, "rademacher"), references[2])
     for law, n, positions, dimension, width in ENUMERATED[1:4]:
         images, targets = brute.images(n, positions, dimension)
         moments = [float(m) for m in brute.law_moments(law)]
         found = brute.enumerated(law, n, positions, dimension, width)
         call = (images, targets, width, moments, 0.5)
-        yield f"WᵀW, {law}", *_beside(covariance(*call), _floats(found.covariance) / 4)
-        yield f"patch-AGOP, {law}", *_beside(agop(*call), _floats(found.agop) / 4)
+        yield f"WᵀW, {law}", *beside(covariance(*call), _floats(found.covariance) / 4)
+        yield f"patch-AGOP, {law}", *beside(agop(*call), _floats(found.agop) / 4)
     law, n, positions, dimension, width = ENUMERATED[1]
     images, targets = brute.images(n, positions, dimension)
     spread = formula(formulas, "spread_of")(
@@ -170,11 +179,6 @@ def _library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
 
 def _floats(fractions: Any) -> Any:
     return fractions.astype(float)
-
-
-def _beside(found: Any, reference: Any) -> tuple[float, float]:
-    """1 + the largest difference over the largest entry, beside 1."""
-    return 1 + float(np.abs(found - reference).max() / np.abs(reference).max()), 1.0
 
 
 # ── other activations ────────────────────────────────────────────────────────────────────────────
@@ -203,7 +207,7 @@ def _exact_wide() -> tuple[Any, Any, Any]:
 def _wide_library(formulas: Formulas, setting: Setting) -> Evidence:
     X, y, reference = _exact_wide()
     found = formula(formulas, "wide_agop")(X, y, CUBIC, 0.25)
-    return agreement(*_beside(found, _floats(reference)), 11)
+    return agreement(*beside(found, _floats(reference)), 11)
 
 
 def _gaussian_library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
@@ -212,7 +216,7 @@ def _gaussian_library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     for width in (1, 2):
         reference = brute.cubic_network(width, Fraction(1, 4))
         found = formula(formulas, "gaussian_agop")(X, y, width, CUBIC, 0.25)
-        yield f"k = {width}", *_beside(found, np.array(reference.tolist(), dtype=float))
+        yield f"k = {width}", *beside(found, np.array(reference.tolist(), dtype=float))
 
 
 def _no_fourth_moment(X: Any, y: Any, width: int, *args: Any) -> Any:
@@ -225,8 +229,13 @@ def _limit_only(X: Any, y: Any, width: int, *args: Any) -> Any:
     return width * theory.expected_filter_covariance(X, y, width, *args)
 
 
-def _narrow(X: Any, y: Any, width: int, *args: Any) -> Any:
-    return theory.expected_filter_covariance(X, y, 1, *args)
+def _narrow(X: Any, y: Any, width: int, *args: Any, **options: Any) -> Any:
+    return theory.expected_filter_covariance(X, y, 1, *args, **options)
+
+
+def _any_slope(X: Any, y: Any, width: int, *args: Any, activation: str = "linear") -> Any:
+    """As if WᵀW did not see φ'(0)."""
+    return theory.expected_filter_covariance(X, y, width, *args)
 
 
 def _gaussian_spread(X: Any, y: Any, width: int, readout: Any) -> float:
@@ -308,6 +317,7 @@ ONE_STEP_INDEPENDENT = Claim(
         Mutant("E a⁴ as for ±1", {"agop": _no_fourth_moment}),
         Mutant("AGOP as k times WᵀW", {"agop": _limit_only}),
         Mutant("WᵀW without the width", {"covariance": _narrow}),
+        Mutant("WᵀW as if φ'(0) = 1", {"covariance": _any_slope}),
         Mutant("spread as for Gaussian readouts", {"spread_of": _gaussian_spread}),
         Mutant("k² times the wide limit", {"gaussian_agop": _pairs_of_units}),
         Mutant("wide networks taken for linear ones", {"wide_agop": _linear_wide}),

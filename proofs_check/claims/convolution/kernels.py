@@ -16,6 +16,7 @@ from ...legs import Case, derivation_leg, digits_leg
 from ..rationals import differ, evaluated
 from ..shared import formula
 from . import kernel_brute as brute
+from .distance import beside
 
 Function = Callable[..., Any]
 READS = ("prefactor", "patch_distance", "joint_distance")
@@ -110,16 +111,9 @@ def _machines(formulas: Formulas, setting: Setting) -> Iterator[Case]:
             options = {"combination": combination, "bandwidth": 1.5, "metric": M}
             reference = brute.automatic(name, combination)
             found = formula(formulas, "gradients")(name, Z, alpha, X, **options)
-            yield f"{name}, {combination}", *_beside(found, reference)
+            yield f"{name}, {combination}", *beside(found, reference)
             matrix = formula(formulas, "agop")(name, Z, alpha, X, **options)
-            yield f"AGOP: {name}, {combination}", *_beside(matrix, brute.outer_mean(reference))
-
-
-def _beside(found: Any, reference: Any) -> tuple[float, float]:
-    """1 + the largest difference over the largest entry, beside 1."""
-    if found.shape != reference.shape:
-        raise ValueError(f"shape {found.shape} against {reference.shape}")
-    return 1 + float(np.abs(found - reference).max() / np.abs(reference).max()), 1.0
+            yield f"AGOP: {name}, {combination}", *beside(matrix, brute.outer_mean(reference))
 
 
 def _transformed(formulas: Formulas, setting: Setting) -> Evidence:

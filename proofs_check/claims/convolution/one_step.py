@@ -16,16 +16,12 @@ from ...legs import Case, derivation_leg, digits_leg
 from ..rationals import differ, number, rational
 from ..shared import formula
 from . import one_step_brute as brute
+from .distance import beside
 
 RATE = 0.3
 FACTORS = ("residual", "covariance_factor", "agop_factor")
 
 # ── PyTorch ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def _beside(found: Any, reference: Any) -> tuple[float, float]:
-    """1 + the largest difference over the largest entry, beside 1."""
-    return 1 + float(np.abs(found - reference).max() / np.abs(reference).max()), 1.0
 
 
 @lru_cache(maxsize=1)
@@ -98,8 +94,8 @@ def _networks(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         terms = {theory.RATE: RATE, theory.SLOPE: net["s"]}
         factor = _numbers(formula(formulas, "covariance_factor"), norm)
         mean = _numbers(formula(formulas, "agop_factor"), terms).sum() / len(y)
-        yield f"{label}: WᵀW", *_beside(factor * np.outer(v, v), net["covariance"])
-        yield f"{label}: patch-AGOP", *_beside(mean * np.outer(v, v), net["agop"])
+        yield f"{label}: WᵀW", *beside(factor * np.outer(v, v), net["covariance"])
+        yield f"{label}: patch-AGOP", *beside(mean * np.outer(v, v), net["agop"])
 
 
 @lru_cache(maxsize=4)
@@ -124,9 +120,9 @@ def _library(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         X, y, a, b, W, matrix = _library_reference(shared)
         step = formula(formulas, "one_step")(X, y, a, "erf", RATE, bias=b)
         label = "shared" if shared else "independent"
-        yield f"{label}: W", *_beside(step.filters, W)
-        yield f"{label}: WᵀW", *_beside(step.filter_covariance, W.T @ W)
-        yield f"{label}: patch-AGOP", *_beside(step.patch_agop, matrix)
+        yield f"{label}: W", *beside(step.filters, W)
+        yield f"{label}: WᵀW", *beside(step.filter_covariance, W.T @ W)
+        yield f"{label}: patch-AGOP", *beside(step.patch_agop, matrix)
 
 
 # ── fractions ────────────────────────────────────────────────────────────────────────────────────

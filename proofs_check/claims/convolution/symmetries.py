@@ -18,6 +18,7 @@ from ...legs import Case, derivation_leg, digits_leg
 from ..rationals import differ, objects, rational
 from ..shared import formula
 from . import kernel_brute as brute
+from .distance import beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -288,13 +289,8 @@ def _image_cases() -> tuple[tuple[Any, ...], ...]:
 def _images(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     """Images around a torus: shifted, turned by a quarter, and patches in another basis."""
     for label, before, M, B, metric, after in _image_cases():
-        yield f"{label}: M", *_beside(formula(formulas, "carried_metric")(M, B), metric)
-        yield f"{label}: AGOP", *_beside(formula(formulas, "carried_agop")(before, B), after)
-
-
-def _beside(found: Any, reference: Any) -> tuple[float, float]:
-    """1 + the largest difference over the largest entry, beside 1."""
-    return 1 + float(np.abs(found - reference).max() / np.abs(reference).max()), 1.0
+        yield f"{label}: M", *beside(formula(formulas, "carried_metric")(M, B), metric)
+        yield f"{label}: AGOP", *beside(formula(formulas, "carried_agop")(before, B), after)
 
 
 def _conjugated(function: Callable[..., Any]) -> Callable[..., Any]:
