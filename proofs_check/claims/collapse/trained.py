@@ -299,6 +299,10 @@ def _complaint(found: Seed, limits: Thresholds) -> str:
     checks = (
         (found.fall >= limits.fall, f"NC1 falls by 10^{found.fall:.3g}, not 10^{limits.fall}"),
         (found.gap >= limits.gap, f"that is 10^{found.gap:.3g} more, not 10^{limits.gap}"),
+        (
+            found.fall_without <= 0,
+            f"NC1 falls by 10^{found.fall_without:.3g} without the step, too",
+        ),
         (found.frame <= limits.frame, f"NC2 falls to {found.frame:.3g}, not {limits.frame}"),
         (
             found.frame_without >= limits.apart * found.frame,
