@@ -22,12 +22,12 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
 from ..validation import integer, positive
 from .recursion import unproved
-from .setting import SAMPLES, RealArray, gram_matrix, one_hot
+from .setting import SAMPLES, gram_matrix, one_hot
 
 RIDGE = sympy.Symbol("mu", positive=True)
 

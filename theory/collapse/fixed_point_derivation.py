@@ -13,7 +13,8 @@ import sympy
 
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
-from .fixed_points import COSINE, DISCRIMINANT, EQUATION, NC1
+from .fixed_points import DISCRIMINANT, EQUATION, NC1
+from .metrics import SIMPLEX_COSINE
 from .recursion import LIPSCHITZ, unproved
 from .setting import CLASSES, EIGENVALUE, FEATURE_RIDGE, KERNEL_RIDGE, SAMPLES, SCALE, SHRINKAGE
 
@@ -129,7 +130,7 @@ def derive_fixed_point(
     equation: sympy.Expr = EQUATION,
     discriminant: sympy.Expr = DISCRIMINANT,
     nc1: sympy.Expr = NC1,
-    cosine: sympy.Expr = COSINE,
+    cosine: sympy.Expr = SIMPLEX_COSINE,
 ) -> Derivation:
     """Derive all fixed points of T, their number, and NC1 and NC2 at the collapsed ones.
 
@@ -137,7 +138,7 @@ def derive_fixed_point(
         equation: To compare with: 0 at the eigenvalues on the label space.
         discriminant: Of the cubic, to compare with.
         nc1: To compare with.
-        cosine: Between two centred class means, to compare with.
+        cosine: Between two centred class means at G*, to compare with: that of a simplex.
 
     Source: this project.
     """

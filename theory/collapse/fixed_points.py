@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..arrays import RealArray
 from ..validation import integer
 from .recursion import LIPSCHITZ
 from .setting import (
@@ -34,7 +35,6 @@ from .setting import (
     SAMPLES,
     SCALE,
     SHRINKAGE,
-    RealArray,
     exact_parameters,
     nearest,
 )
@@ -44,9 +44,6 @@ EQUATION = SCALE * SAMPLES * SHRINKAGE**2 + FEATURE_RIDGE - EIGENVALUE
 
 NC1 = FEATURE_RIDGE * (SAMPLES - 1) / (EIGENVALUE * (1 - 1 / CLASSES))
 """tr Σ_W / tr Σ_B at G*."""
-
-COSINE = -1 / (CLASSES - 1)
-"""The cosine between two centred class means at G*: that of a simplex."""
 
 _STRENGTH = SCALE * SAMPLES
 DISCRIMINANT = (

@@ -23,9 +23,10 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
+from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
-from .setting import CLASSES, SAMPLES, RealArray, gram_matrix, one_hot
+from .setting import CLASSES, SAMPLES, gram_matrix, one_hot
 
 Normalisation: TypeAlias = Literal["standard", "released"]
 Distance: TypeAlias = Literal["cosines", "frobenius"]

@@ -24,7 +24,7 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
 from ..validation import positive
@@ -35,7 +35,6 @@ from .setting import (
     SAMPLES,
     SCALE,
     SHRINKAGE,
-    RealArray,
     exact_parameters,
     gram_matrix,
     nearest,

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..validation import integer, positive
-
-RealArray: TypeAlias = NDArray[np.float64]
 
 SAMPLES = sympy.Symbol("n", integer=True, positive=True)
 CLASSES = sympy.Symbol("K", integer=True, positive=True)

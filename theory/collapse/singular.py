@@ -14,10 +14,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from ..arrays import finite_array
+from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step
 from ..matrix_words import matrices, reduced
-from .setting import RealArray
 
 _T = sympy.transpose
 LEFT, SINGULAR, RIGHT, FEATURES = matrices("U S V X")

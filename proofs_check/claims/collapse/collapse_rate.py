@@ -28,6 +28,7 @@ from .gram_cases import (
     THREE_ROOTS,
     ball_value,
     exact_value,
+    measured_eigenvalue,
     mixture,
 )
 
@@ -64,7 +65,7 @@ def _numerics_run(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
     ridges = {"kernel_ridge": float(case.kernel_ridge), "feature_ridge": float(case.feature_ridge)}
     run = linearised_deep_rfm(X, index, **ridges, scale=float(case.scale), depth=40)
     layer = int(np.flatnonzero(run.sines < 1e-6)[0])
-    g = float(np.sum(run.gram[index[:, None] == index]) / case.size)
+    g = measured_eigenvalue(run.gram, index)
     rate = formula(formulas, "angle").subs({**case.values, EIGENVALUE: sympy.Rational(g)})
     yield f"{case}, layer {layer}", float(rate), float(run.sines[layer + 1] / run.sines[layer])
 
@@ -99,8 +100,8 @@ def _bound_attained(formulas: Formulas, setting: Setting) -> Evidence:
         G, tangent = _plane(plane)
         V = brute.layer(G, plane) - brute.identity(2) * brute.rational(plane.feature_ridge)
         moved = (V[0, 0] - V[1, 0]) / (V[0, 0] + V[1, 0])
-        ratio = moved / tangent / exact_value(formula(formulas, "bound"), plane)
-        off = 1 - Fraction(int(ratio.p), int(ratio.q))
+        ratio = moved / tangent / exact_value(formula(formulas, "bound"), plane.values)
+        off = 1 - brute.fraction(ratio)
         worst = max(worst, off)
         if not 0 <= off < Fraction(1, 10**12):
             return Evidence(False, {"off": float(off)}, f"{plane}: off by {float(off):.3g}")
@@ -141,7 +142,7 @@ def _exact_step(formulas: Formulas, setting: Setting) -> Evidence:
         after = beside * V * (Y * V).inv()
         if after != before * H * (H + one * brute.rational(off)).inv():
             return Evidence(False, {"steps": count}, f"{case}: tan Θ' is another matrix")
-        bound = exact_value(formula(formulas, "bound"), case)
+        bound = exact_value(formula(formulas, "bound"), case.values)
         squares = [A.transpose() * A for A in (before, after)]
         power = bound ** (2 * case.classes)
         most, product = brute.trace(squares[0]) * bound**2, squares[0].det() * power

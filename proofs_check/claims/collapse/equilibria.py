@@ -15,6 +15,7 @@ from flint import arb, arb_mat, ctx, fmpq
 from numerics.collapse.linearised import linearised_deep_rfm
 from theory.collapse import fixed_points
 from theory.collapse.fixed_point_derivation import derive_fixed_point
+from theory.collapse.metrics import SIMPLEX_COSINE
 from theory.collapse.setting import CLASSES, EIGENVALUE, FEATURE_RIDGE, KERNEL_RIDGE
 
 from ...claim import Claim, Evidence, Formulas, Kind, Leg, Mutant, Setting
@@ -23,7 +24,16 @@ from ...legs import derivation_leg, digits_leg
 from ..shared import formula
 from . import gram_brute as brute
 from .gram_brute import Case
-from .gram_cases import CASES, LABELS, POSITIVE, THREE_ROOTS, ball_value, integral, mixture
+from .gram_cases import (
+    CASES,
+    LABELS,
+    POSITIVE,
+    THREE_ROOTS,
+    ball_value,
+    integral,
+    measured_eigenvalue,
+    mixture,
+)
 
 
 @lru_cache(maxsize=32)
@@ -80,7 +90,7 @@ def _numerics_run(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
             rng.standard_normal((case.size, case.size)), index,
             kernel_ridge=ridge, feature_ridge=shift, scale=scale, depth=200,
         )  # fmt: skip
-        g = float(np.sum(run.gram[index[:, None] == index]) / case.size)
+        g = measured_eigenvalue(run.gram, index)
         yield f"{case}, g", _root_near(formula(formulas, "equation"), case, repr(g)), g
         values = {**case.values, EIGENVALUE: sympy.Rational(g)}
         yield f"{case}, NC1", float(formula(formulas, "nc1").subs(values)), float(run.nc1[-1])
@@ -160,7 +170,7 @@ FIXED_POINT = Claim(
         "equation": fixed_points.EQUATION,
         "discriminant": fixed_points.DISCRIMINANT,
         "nc1": fixed_points.NC1,
-        "cosine": fixed_points.COSINE,
+        "cosine": SIMPLEX_COSINE,
     },
     legs=(
         derivation_leg(

@@ -17,6 +17,7 @@ from theory.collapse.setting import CLASSES, SAMPLES
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case as Digits
 from ...legs import derivation_leg, digits_leg
+from ..rationals import number
 from ..shared import formula
 from . import gram_brute as brute
 
@@ -58,7 +59,7 @@ def _entry_means(G: Any, n: int, K: int) -> dict[sympy.Symbol, Any]:
         metrics.WITHIN_MEAN: same / (K * n**2),
         metrics.TOTAL_MEAN: everything / size**2,
     }
-    numbers = {name: sympy.Rational(int(x.p), int(x.q)) for name, x in found.items()}
+    numbers = {name: number(brute.fraction(x)) for name, x in found.items()}
     return {**numbers, CLASSES: K, SAMPLES: n}
 
 
@@ -68,7 +69,7 @@ def _from_features(formulas: Formulas, setting: Setting) -> Evidence:
     for n, K, d in SHAPES * 2:
         X = brute.integers(d, n * K, rng)
         ratio, values = _feature_ratio(X, n, K), _entry_means(X.transpose() * X, n, K)
-        expected = sympy.Rational(int(ratio.p), int(ratio.q))
+        expected = number(brute.fraction(ratio))
         for name, over in (("standard", 1), ("released", K)):
             found = formula(formulas, name).subs(values)
             if found != expected / over:
@@ -84,7 +85,7 @@ def _simplices(formulas: Formulas, setting: Setting) -> Evidence:
         gram = centred.transpose() * centred
         cosine = gram[0, 1] / gram[0, 0]
         claimed = formula(formulas, "cosine").subs(CLASSES, K)
-        if claimed != sympy.Rational(int(cosine.p), int(cosine.q)):
+        if claimed != number(brute.fraction(cosine)):
             return Evidence(False, {"K": K}, f"K = {K}: {claimed} against {cosine}")
     return Evidence(True, {"residual": 0, "classes": "2 to 7"})
 
@@ -174,11 +175,11 @@ DECOMPOSED = Hypothesis("W = USVᵀ with UᵀU = I, VᵀV = I, S diagonal, S ⪰
 
 
 def _decomposed(rng: np.random.Generator) -> tuple[dict[sympy.Symbol, Any], Any]:
-    """Numbers for the letters of the words, with X, and one-hot labels of three classes."""
+    """Numbers for the letters of the words, and WX, not by way of its decomposition."""
     W, X = rng.standard_normal((5, 4)), rng.standard_normal((4, 9)) + 1.0
-    U, S, Vt = np.linalg.svd(W, full_matrices=False)
-    letters = (singular.LEFT, singular.SINGULAR, singular.RIGHT, singular.FEATURES)
-    return dict(zip(letters, (U, np.diag(S), Vt.T, X), strict=True)), np.repeat(range(3), 3)
+    _, S, Vt = np.linalg.svd(W, full_matrices=False)
+    letters = (singular.SINGULAR, singular.RIGHT, singular.FEATURES)
+    return dict(zip(letters, (np.diag(S), Vt.T, X), strict=True)), W @ X
 
 
 def _word_value(word: sympy.Expr, values: dict[sympy.Symbol, Any]) -> Any:
@@ -196,19 +197,18 @@ def _word_value(word: sympy.Expr, values: dict[sympy.Symbol, Any]) -> Any:
 
 def _layers(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
     """NC1 and NC2 of WX, of SVᵀX and of NFM^{1/2}X, measured on the features."""
-    rng = setting.generator("layers")
-    for number in range(3):
-        values, index = _decomposed(rng)
-        WX = _word_value(singular.PREACTIVATIONS, values)
+    rng, index = setting.generator("layers"), np.repeat(range(3), 3)
+    for network in range(3):
+        values, WX = _decomposed(rng)
         SVX, nfm = (_word_value(formula(formulas, name), values) for name in ("invariant", "nfm"))
         eigenvalues, vectors = np.linalg.eigh(nfm)
         root = (vectors * np.sqrt(np.clip(eigenvalues, 0, None))) @ vectors.T
         moved = WX + rng.standard_normal((len(WX), 1))
         for name, metric in (("NC1", measured.nc1), ("NC2", measured.nc2)):
             reference = metric(moved.T, index)
-            yield f"{name} of SVᵀX, network {number}", metric(SVX.T, index), reference
+            yield f"{name} of SVᵀX, network {network}", metric(SVX.T, index), reference
             rooted = (root @ values[singular.FEATURES]).T
-            yield f"{name} of NFM^½X, network {number}", metric(rooted, index), reference
+            yield f"{name} of NFM^½X, network {network}", metric(rooted, index), reference
 
 
 def _boundary(formulas: Formulas, setting: Setting) -> Evidence:

@@ -13,6 +13,8 @@ from flint import arb, arb_mat, ctx, fmpq, fmpq_mat
 
 from theory.collapse import setting
 
+from ..rationals import number
+
 PRECISION = 2000
 """Bits of the balls in which layers are iterated."""
 
@@ -35,7 +37,7 @@ class Case:
             setting.FEATURE_RIDGE: self.feature_ridge,
             setting.SCALE: self.scale,
         }
-        exact = {name: sympy.Rational(x.numerator, x.denominator) for name, x in named.items()}
+        exact = {name: number(x) for name, x in named.items()}
         return {setting.SAMPLES: sympy.Integer(self.samples),
                 setting.CLASSES: sympy.Integer(self.classes), **exact}  # fmt: skip
 
@@ -53,6 +55,11 @@ def rational(number: Fraction | sympy.Rational | int) -> Any:
     """A flint rational."""
     found = sympy.Rational(number.numerator, number.denominator)
     return fmpq(int(found.p), int(found.q))
+
+
+def fraction(value: Any) -> Fraction:
+    """A flint rational as a fraction."""
+    return Fraction(int(value.p), int(value.q))
 
 
 def matrix(rows: Sequence[Sequence[Any]]) -> Any:

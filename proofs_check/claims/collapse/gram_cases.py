@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -30,16 +30,16 @@ THREE_ROOTS = Case(2, 3, Fraction(10), Fraction(1), Fraction(18))
 """κn = 36: the cubic has the roots 2, 5 and 10."""
 
 
-def exact_value(expression: sympy.Expr, case: Case) -> Any:
-    """The value of a formula that has no g, as a flint rational.
+def exact_value(expression: sympy.Expr, values: Mapping[sympy.Symbol, Any]) -> Any:
+    """The value of a formula in rational numbers, as a flint rational.
 
     Raises:
         ValueError: If a mutant made it irrational.
     """
-    found = expression.subs(case.values)
+    found = expression.subs(values)
     if found.is_Rational:
         return brute.rational(found)
-    raise ValueError(f"{expression} is {found} at {case}, not rational")
+    raise ValueError(f"{expression} is {found} at {values}, not rational")
 
 
 def ball_value(expression: sympy.Expr, case: Case, g: Any) -> Any:
@@ -52,6 +52,11 @@ def integral(expression: sympy.Expr) -> sympy.Expr:
     """The expression as one fraction with integer coefficients: no quotient becomes a float."""
     top, bottom = sympy.fraction(sympy.together(expression))
     return sympy.expand(top) / sympy.expand(bottom)
+
+
+def measured_eigenvalue(gram: Any, index: Any) -> float:
+    """The mean eigenvalue on the label space, tr ΠG/K, of doubles and equal classes."""
+    return float(np.sum(gram[index[:, None] == index]) / len(index))
 
 
 def mixture(case: Case, eigenvalues: Sequence[int]) -> Any:

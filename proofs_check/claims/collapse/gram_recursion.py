@@ -44,7 +44,7 @@ def _one_layer(formulas: Formulas, setting: Setting) -> Iterator[Digits]:
 
 
 def _floats(A: Any) -> Any:
-    return np.array([[int(x.p) / int(x.q) for x in row] for row in A.tolist()])
+    return np.array([[float(brute.fraction(x)) for x in row] for row in A.tolist()])
 
 
 def _pair(case: Case, rng: np.random.Generator) -> tuple[Any, Any, Any]:
@@ -72,11 +72,11 @@ def _exact_pairs(formulas: Formulas, setting: Setting) -> Evidence:
         moved = [brute.layer(x, case) for x in (G, other)]
         one = brute.identity(case.size)
         for name in ("constant", "on_image"):
-            most = one * (exact_value(formula(formulas, name), case) * distance)
+            most = one * (exact_value(formula(formulas, name), case.values) * distance)
             change = moved[0] - moved[1]
             if not (_between(change, most) and _between(change * -1, most)):
                 return Evidence(False, {"pairs": count}, f"{case}: {name} is too small")
-        upper = one * exact_value(formula(formulas, "upper"), case)
+        upper = one * exact_value(formula(formulas, "upper"), case.values)
         if not all(_between(x, upper) for x in moved):
             return Evidence(False, {"pairs": count}, f"{case}: T(G) is not below the bound")
         count += 1
@@ -98,8 +98,8 @@ def _sharpness(formulas: Formulas, setting: Setting) -> Evidence:
         step = brute.label_projection(case) * brute.rational(TINY)
         change = brute.layer(G + step, case) - brute.layer(G, case)
         quotient = brute.trace(change) / brute.trace(step)
-        ratio = quotient / exact_value(formula(formulas, name), case)
-        off = abs(Fraction(int(ratio.p), int(ratio.q)) - 1)
+        ratio = quotient / exact_value(formula(formulas, name), case.values)
+        off = abs(brute.fraction(ratio) - 1)
         worst = max(worst, off)
         if off > Fraction(1, 10**8):
             return Evidence(

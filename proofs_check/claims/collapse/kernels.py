@@ -17,8 +17,10 @@ from theory.collapse.setting import CLASSES, SAMPLES
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case as Digits
 from ...legs import derivation_leg, digits_leg
+from ..rationals import number
 from ..shared import formula
 from . import gram_brute as brute
+from .gram_cases import exact_value
 
 ONE_HOT = Hypothesis("one-hot labels with n_c >= 1 samples in class c, equal sizes or not; μ > 0")
 KERNELS = Hypothesis("k ⪰ 0 with k_ii ≤ 1, any other entries")
@@ -30,12 +32,9 @@ RIDGES = (Fraction(1, 100), Fraction(2, 3), Fraction(7))
 def _at(expression: sympy.Expr, samples: int, ridge: Fraction) -> Any:
     values = {
         SAMPLES: samples,
-        best_kernel.RIDGE: sympy.Rational(ridge.numerator, ridge.denominator),
+        best_kernel.RIDGE: number(ridge),
     }
-    found = expression.subs(values)
-    if not found.is_Rational:
-        raise ValueError(f"{expression} is {found} for n = {samples}, μ = {ridge}, not rational")
-    return brute.rational(found)
+    return exact_value(expression, values)
 
 
 def _unit_vectors(size: int, rng: np.random.Generator) -> list[Any]:
@@ -111,11 +110,9 @@ def _exact_remainders(formulas: Formulas, setting: Setting) -> Evidence:
                 if not total > 0:
                     return Evidence(False, {"kernels": count}, f"{sizes}, {name}: no loss")
                 least, count = total if least is None else min(least, total), count + 1
-    return Evidence(True, {"residual": 0, "kernels": count, "least_loss": _decimal(least)})
-
-
-def _decimal(number: Any) -> float:
-    return int(number.p) / int(number.q)
+    return Evidence(
+        True, {"residual": 0, "kernels": count, "least_loss": float(brute.fraction(least))}
+    )
 
 
 def _attained(formulas: Formulas, setting: Setting) -> Evidence:
