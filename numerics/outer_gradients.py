@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from .alignment.checks import as_inputs, as_outputs, check_model, model_device
 from .alignment.probe import probe
 from .rfm.kernel_agop import CENTRINGS, Moments
-from .rfm.kernels import Kernel, kernel_by_name
+from .rfm.kernel_base import Kernel
+from .rfm.kernels import kernel_by_name
 from .rfm.machine import Machine
 from .rfm.tiles import streaming_agop
 from .validation import RealArray, choice, data, integer, positive

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from numerics.rfm import blocks, cholesky, kernels
+from numerics.rfm import blocks, cholesky, kernel_base
 from numerics.rfm.checks import Pair
 from numerics.rfm.gram import Gram
 from numerics.rfm.kernel_agop import CENTRINGS, agop_of_kernel_machine
@@ -190,9 +190,9 @@ def test_many_blocks_are_one(monkeypatch):
     kernel = kernel_by_name("matern52", L)
     arguments = (alpha, X, Z, None, torch.arange(30) % 9 - 1)
     whole = [agop_of_kernel_machine(kernel, *arguments, centring=c) for c in CENTRINGS]
-    monkeypatch.setattr("numerics.rfm.kernels.BLOCK", 40)
+    monkeypatch.setattr("numerics.rfm.kernel_base.BLOCK", 40)
     gradients = kernel.gradients(*arguments)
-    monkeypatch.setattr("numerics.rfm.kernels.WEIGHTED", 2 * Z.numel())  # two outputs, then one
+    monkeypatch.setattr("numerics.rfm.kernel_base.WEIGHTED", 2 * Z.numel())  # two outputs, then one
     for c, wanted in zip(CENTRINGS, whole, strict=True):
         assert torch.allclose(agop_of_kernel_machine(kernel, *arguments, centring=c), wanted)
     assert torch.allclose(kernel.gradients(*arguments), gradients)
@@ -204,7 +204,7 @@ def test_many_blocks_are_one(monkeypatch):
 def test_gram_solves_and_takes_the_agop_in_one_array(name, options, dtype, weighted, monkeypatch):
     monkeypatch.setattr(blocks, "SIDE", 16)
     monkeypatch.setattr(cholesky, "SIDE", 12)
-    monkeypatch.setattr(kernels, "WEIGHTED", weighted)  # outputs together, or one by one
+    monkeypatch.setattr(kernel_base, "WEIGHTED", weighted)  # outputs together, or one by one
     X, Y = normal(50, 4, dtype=dtype), normal(50, 2, seed=1, dtype=dtype)
     kernel, ridge = kernel_by_name(name, L, **options), 0.5
     system = Gram(50, dtype, torch.device("cpu"))
@@ -306,7 +306,7 @@ def test_filled_columns_change_no_gradient(d, outputs, name, monkeypatch):
     )
     found = kernel.gradients(alpha, X, Z)
     assert torch.allclose(found, wanted.transpose(0, 1), rtol=1e-12, atol=1e-14)
-    monkeypatch.setattr(kernels, "LANES", 1)
+    monkeypatch.setattr(kernel_base, "LANES", 1)
     assert torch.allclose(kernel.gradients(alpha, X, Z), found, rtol=1e-13, atol=1e-15)
 
 

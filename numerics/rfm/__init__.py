@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .estimators import RFMClassifier, RFMRegressor
     from .iterative import ConvergenceError, SolveInfo, solve
     from .kernel_agop import agop_of_kernel_machine
-    from .kernels import Kernel, kernel_by_name
+    from .kernel_base import Kernel
+    from .kernels import kernel_by_name
     from .learned_metric import Metric, metric_from_agop
     from .machine import Machine, Recipe, Round, fit_rfm
     from .presets import Preset, preset
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ConvergenceError": "iterative",
-    "Kernel": "kernels",
+    "Kernel": "kernel_base",
     "Machine": "machine",
     "Metric": "learned_metric",
     "MultiIndex": "data",

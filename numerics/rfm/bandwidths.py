@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import Pair
-from .kernels import InnerProductKernel, Kernel, RadialKernel
+from .kernel_base import InnerProductKernel, Kernel, RadialKernel
 
 SAMPLE = 1000
 """Points whose distances are taken; all of them if there are no more."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from .blocks import pairs_of_slices
 from .cholesky import factorise_, substitute
 from .kernel_agop import moment_at_centres
-from .kernels import Kernel
+from .kernel_base import Kernel
 from .memory import require_memory
 from .tiles import TiledKernel
 

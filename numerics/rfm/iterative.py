@@ -25,7 +25,7 @@ from torch import Tensor
 from ..alignment.outer_products import OuterProducts
 from ..validation import integer, nonnegative, positive
 from .blocks import slices
-from .kernels import Kernel
+from .kernel_base import Kernel
 from .tiles import TiledKernel
 
 MEMORY = 2**31

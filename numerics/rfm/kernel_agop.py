@@ -10,7 +10,7 @@ from torch import Tensor
 from ..validation import choice
 from .blocks import pairs_of_slices, slices
 from .checks import Pair, check_alpha, check_pair
-from .kernels import Kernel, output_groups
+from .kernel_base import Kernel, output_groups
 
 CENTRINGS = ("none", "per_output", "joint")
 """Which mean is removed from the gradients ∇f_c(x) before their outer products are averaged.

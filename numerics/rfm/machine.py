@@ -20,7 +20,8 @@ from .bandwidths import median_bandwidth
 from .blocks import slices
 from .checks import Pair, check_points, check_targets
 from .kernel_agop import CENTRINGS
-from .kernels import InnerProductKernel, Kernel, Laplace
+from .kernel_base import InnerProductKernel, Kernel
+from .kernels import Laplace
 from .learned_metric import NORMALISATIONS, Metric, identity_metric, metric_from_agop
 from .metric import distinct_rows
 from .systems import SOLVERS, System, system_by_name

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..validation import choice
 from .gram import Gram
 from .kernel_agop import moment_at_centres
-from .kernels import Kernel
+from .kernel_base import Kernel
 from .tiles import TiledKernel
 
 SOLVERS = ("exact", "iterative")

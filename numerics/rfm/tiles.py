@@ -16,7 +16,7 @@ from ..validation import choice
 from .blocks import pairs_of_slices, slices
 from .checks import Pair, check_alpha, check_pair
 from .kernel_agop import CENTRINGS, mean_outer_product
-from .kernels import Kernel
+from .kernel_base import Kernel
 from .metric import apply_metric, map_pair, metric_root
 
 
