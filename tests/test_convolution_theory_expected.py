@@ -124,11 +124,18 @@ def test_named_laws():
 def test_moments_of_a_law_are_told_from_others_at_any_scale(scale):
     """±a, Bernoulli and three-point laws are taken; below the fourth moment of ±a there is none."""
     powers = scale ** np.arange(1, 5)
-    for moments in ([0, 1, 0, 1], [0.5] * 4, [1, 1, 1, 1], [-0.1, 0.5, -0.1, 0.5], [0, 0, 0, 0]):
+    for moments in (
+        [0, 1, 0, 1],
+        [0.5] * 4,
+        [1] * 4,
+        [-0.1, 0.5, -0.1, 0.5],
+        [0, 1, 1, 2],
+        [0] * 4,
+    ):
         found = readout_moments(powers * moments)
         assert found == tuple(powers * moments)
     for moments in ([0, 1, 0, 0.999], [1.001, 1, 1, 1], [0.5, 0.5, 0.5, 0.499], [0, 0, 0, 1],
-                    [0, 1, 1, 1.5], [0, -1, 0, 1]):  # fmt: skip
+                    [0, 1, 1, 1.99], [0, 1, 1e150, 1], [0, -1, 0, 1]):  # fmt: skip
         with pytest.raises(ValueError, match="which no law has"):
             readout_moments(powers * moments)
 
@@ -141,6 +148,14 @@ def test_the_spread_has_no_scale(scale):
     power = scale**0.25
     found = filter_covariance_spread(patches, targets, 4, [0, power, 0, 3 * power**2])
     assert found == pytest.approx(spread, rel=1e-12)
+
+
+def test_the_spread_of_a_rarely_used_readout():
+    """m_2² is below the doubles, m_4 is not: ±1e-65 with probability 1e-40, and else 0."""
+    patches, targets = draw(24, 2, 3, 4).numpy(), draw(25, 2)
+    expected = filter_covariance_spread(patches, targets, 4, [0.0, 1.0, 0.0, 1e40])
+    found = filter_covariance_spread(patches, targets, 4, [0.0, 1e-170, 0.0, 1e-300])
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_small_rate_tames_large_patches():
