@@ -252,11 +252,8 @@ def _combined(
 
 def _number(name: str, expression: sympy.Expr, values: dict[sympy.Symbol, Any]) -> float:
     """An expression at doubles, refused if it overflows."""
-    try:
-        found = float(sympy.lambdify(list(values), expression, "math")(*values.values()))
-    except OverflowError:
-        found = np.inf
-    return float(representable(name, np.array(found)))
+    found = sympy.lambdify(list(values), expression, "math")(*values.values())
+    return float(representable(name, np.array(float(found))))
 
 
 # --- derivation -------------------------------------------------------------------------------
