@@ -12,7 +12,8 @@ from numerics.alignment.networks import mlp
 from numerics.collapse import moments as moments_module
 from numerics.collapse.layers import collapse_of_layers
 from numerics.collapse.linearised import linearised_deep_rfm
-from numerics.collapse.metrics import collapse_of, nc1, nc2
+from numerics.collapse.metrics import class_index, collapse_of, nc1, nc2
+from numerics.collapse.moments import ClassMoments
 from numerics.collapse.singular import (
     singular_collapse,
     singular_map,
@@ -148,6 +149,36 @@ def test_no_copy_of_the_features_is_made():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.nbytes / 4  # NumPy's part; the benchmark measures all of the process
+
+
+def test_moments_are_those_of_all_blocks(monkeypatch):
+    monkeypatch.setattr(moments_module, "BLOCK", 30)
+    X, labels = sample(d=3)
+    sizes, add = [], ClassMoments._add
+    monkeypatch.setattr(
+        ClassMoments, "_add", lambda self, x, i: (sizes.append(len(x)), add(self, x, i))[1]
+    )
+    for classes, rows in ((5, 10), (20, 20)):  # as many rows as classes at least
+        sizes.clear()
+        found = ClassMoments(classes)
+        found.add(torch.from_numpy(X), torch.from_numpy(labels))
+        assert sizes == [rows] * (60 // rows)
+        assert found.size == pytest.approx(np.sum(X**2), rel=1e-13)
+        assert found.counts.tolist() == np.bincount(labels, minlength=classes).tolist()
+        assert (found.means[4:] == 0).all()
+    with pytest.raises(ValueError, match="features have dimension 2, before they had 3"):
+        found.add(torch.ones(4, 2), torch.arange(4))
+
+
+def test_means_apart_by_more_than_rounding_are_apart():
+    close = np.array([[1.0, 1e-11], [1.0, -1e-11]])
+    assert nc1(close, [0, 1]) == 0
+    assert collapse_of(close, [0, 1]).between == pytest.approx(1e-22)
+
+
+def test_classes_keep_their_given_order():
+    assert class_index(["b", "a", "b"], 3, ["b", "a"])[0].tolist() == [0, 1, 0]
+    assert class_index(["b", "a", "b"], 3)[0].tolist() == [1, 0, 1]
 
 
 # Layers of networks
@@ -348,6 +379,25 @@ def test_training_collapses_what_comes_out():
     assert last.layers["2"].nonlinear.nc1 < first.layers["2"].nonlinear.nc1 / 2
 
 
+def test_the_loss_and_the_activation_are_those_asked_for():
+    X, labels = sample()
+    model = mlp((7, 9, 4), "tanh", generator=0)
+    start = copy.deepcopy(model)
+    first, last = train_and_measure_collapse(
+        model, X, labels, lr=0.3, epochs=1, record_at=(0, 1), layers=["0"],
+        activation="tanh", generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    out = start(torch.from_numpy(X))
+    loss = ((out - torch.eye(4, dtype=torch.float64)[labels]) ** 2).sum(dim=1).mean() / 2
+    assert first.loss == pytest.approx(loss.item(), rel=1e-12)
+    loss.backward()
+    for before, after in zip(start.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(after, before - 0.3 * before.grad, rtol=1e-10, atol=1e-14)
+    for record, net in ((first, start), (last, model)):
+        z = net[0](torch.from_numpy(X)).detach()
+        assert record.layers["0"].nonlinear.nc1 == pytest.approx(nc1(z.tanh(), labels), rel=1e-10)
+
+
 # The linearised recursion
 
 
@@ -367,3 +417,18 @@ def test_the_linearised_run_reaches_its_fixed_point():
         good = {"kernel_ridge": 1.0, "feature_ridge": 1.0, "depth": 2}
         with pytest.raises(ValueError, match=match):
             linearised_deep_rfm(X, labels, **(good | options))
+
+
+def test_every_layer_of_the_linearised_run_is_its_definition():
+    X, labels = np.random.default_rng(0).standard_normal((12, 5)), np.arange(12) % 3
+    run = linearised_deep_rfm(X, labels, kernel_ridge=1.0, feature_ridge=0.5, scale=2.0, depth=3)
+    G, Y = X @ X.T, np.eye(3)[labels]
+    for layer in range(4):
+        values, vectors = np.linalg.eigh(G)
+        within, between, centred = covariances(vectors * np.sqrt(values.clip(0)), labels)
+        cosines = np.linalg.svd((Y / 2).T @ vectors[:, -3:], compute_uv=False)
+        assert run.sines[layer] == pytest.approx(np.sqrt(1 - cosines.min() ** 2), rel=1e-8)
+        assert run.nc1[layer] == pytest.approx(np.trace(within) / np.trace(between), rel=1e-10)
+        assert run.nc2[layer] == pytest.approx(nc2_by_definition(centred), rel=1e-8)
+        P = G @ np.linalg.inv(G + np.eye(12))
+        G = 2 * P @ Y @ Y.T @ P + 0.5 * np.eye(12)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -147,6 +148,39 @@ def test_three_roots():
         np.testing.assert_allclose(G, (end - 1) * Y.T @ Y / 3 + one, atol=1e-9)
 
 
+def test_at_the_border_of_contraction():
+    ridges = {"kernel_ridge": 1.0, "feature_ridge": 1.0}
+    border = contraction(2, **ridges, scale=1.0)
+    assert (border.constant, border.constant_on_image) == (1.0, 0.75)
+    assert (border.lower, border.upper, border.contractive) == (1.0, 3.0, False)
+    assert not fixed_point(2, 2, **ridges, scale=1.0).contractive
+    assert contraction(2, **ridges, scale=0.99).contractive
+    assert contraction(10**300, kernel_ridge=1e-60, feature_ridge=1e-60, scale=1e60).upper == (
+        math.inf
+    )
+
+
+def test_two_roots_are_several():
+    with pytest.raises(ValueError, match=r"q = 5\.76 with 2 collapsed fixed points"):
+        fixed_point(32, 2, kernel_ridge=9.0, feature_ridge=1.0)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 9), RIDGES, RIDGES, st.floats(1e-6, 0.02))
+def test_the_signal_is_the_nearest_double(n, kernel_ridge, feature_ridge, scale):
+    """The cubic changes its sign between the midpoints to the doubles on both sides."""
+    s = fixed_point(
+        n, 2, kernel_ridge=kernel_ridge, feature_ridge=feature_ridge, scale=scale
+    ).signal
+
+    def cubic(s):
+        g = Fraction(feature_ridge) + s
+        return s * (g + Fraction(kernel_ridge)) ** 2 - Fraction(scale) * n * g**2
+
+    below, above = ((Fraction(s) + Fraction(math.nextafter(s, end))) / 2 for end in (0, math.inf))
+    assert cubic(below) <= 0 <= cubic(above)
+
+
 def test_few_roots_if_the_kernel_ridge_is_small():
     for strength in np.geomspace(0.1, 1e4, 40):
         ridges = {"kernel_ridge": 8.0, "feature_ridge": 1.0}
@@ -164,6 +198,13 @@ def test_extreme_parameters(parameters):
     shrunk = found.eigenvalue / (found.eigenvalue + kernel_ridge)
     assert found.signal == pytest.approx(scale * 3 * shrunk**2, rel=1e-12, abs=0)
     assert found.nc1 <= 4.0
+
+
+def test_rates_of_a_small_signal_keep_their_digits():
+    """g = 1 but for s = 3e-20/4; the rate is 2s/(g(g + 1)) = s, and ρ = s/2."""
+    parameters = {"kernel_ridge": 1.0, "feature_ridge": 1.0, "scale": 1e-20}
+    assert eigenvalue_rate(3, **parameters) == pytest.approx(0.75e-20, rel=1e-14, abs=0)
+    assert angle_rate(3, **parameters) == pytest.approx(0.375e-20, rel=1e-14, abs=0)
 
 
 # ── the steps ────────────────────────────────────────────────────────────────────────────────────
@@ -267,6 +308,18 @@ def test_one_class_is_refused():
 def test_gram_map_refuses(gram, labels, message):
     with pytest.raises(ValueError, match=message):
         gram_map(gram, labels, 1.0, 1.0)
+
+
+def test_gram_matrices_are_symmetric_and_semidefinite_up_to_rounding():
+    Y = np.eye(2)
+    for G, message in (
+        ([[1.0, 1e-9], [0.0, 1.0]], "gram is not symmetric"),
+        ([[1.0, 0.0], [0.0, -1e-8]], "gram has the eigenvalue -1e-08"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gram_map(G, Y, 1.0, 1.0)
+    near, other = ([[1.0, 0.5 + a], [0.5 - a, 1.0]] for a in (1e-12, 0.0))
+    assert np.array_equal(gram_map(near, Y, 1.0, 1.0), gram_map(other, Y, 1.0, 1.0))
 
 
 @pytest.mark.parametrize("name", ["kernel_ridge", "feature_ridge", "scale"])

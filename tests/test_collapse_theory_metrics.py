@@ -125,7 +125,23 @@ def test_coinciding_means_are_refused():
         nc2(np.eye(2), np.eye(2), "other")
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_means_are_told_apart_down_to_rounding(seed):
+    X, Y = features([5], 4, seed) + 5.0, one_hot([5, 5])
+    same = np.hstack([X, X[:, ::-1]])
+    for metric in (nc1, nc2):
+        with pytest.raises(ValueError, match=r"coincide|no direction"):
+            metric(same.T @ same, Y)
+    near = np.array([[1.0, 1.0], [1e-5, -1e-5]])  # 1e-10 between
+    assert nc1(near.T @ near, np.eye(2)) == 0
+    assert nc2(near.T @ near, np.eye(2)) < 1e-20
+    collapsed = np.repeat(features([3], 4, seed), 4, axis=1)
+    assert 0 <= nc1(collapsed.T @ collapsed, one_hot([4, 4, 4])) < 1e-14
+
+
 def test_kernels_are_refused():
+    with pytest.raises(ValueError, match="kernel has 1 on its diagonal; at most 1"):
+        kernel_value(np.diag([1.0, 1 + 1e-9]), np.eye(2), 1.0)
     with pytest.raises(ValueError, match=r"kernel has 1\.5 on its diagonal; at most 1"):
         kernel_value(1.5 * np.eye(2), np.eye(2), 1.0)
     with pytest.raises(ValueError, match="kernel has the eigenvalue"):
