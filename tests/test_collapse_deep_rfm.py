@@ -134,6 +134,10 @@ def test_the_feature_maps_have_their_law(name):
         assert feature_map(x[None]).min() == 0
     else:
         assert inner == pytest.approx(np.exp(-0.3 * (x - z).abs().sum().item()), abs=0.02)
+        u = feature_map.phases
+        assert torch.histc(u, 4, 0, 2 * np.pi).numpy() == pytest.approx(50000, rel=0.02)
+        wanted = np.sqrt(2 / 200000) * torch.cos(W @ x + u)
+        assert torch.allclose(feature_map(x[None])[0], wanted, rtol=0, atol=1e-12)
         assert torch.quantile(W.flatten()[:100000].abs(), 0.5).item() == pytest.approx(
             0.3, rel=0.05
         )
@@ -185,6 +189,21 @@ def test_more_rounds_exponents_bandwidths_and_single_precision():
         model = DeepRFM(depth=2, width=48, random_state=0, **options).fit(X, y)
         assert model.score(new, labels) > 0.7
         assert model.transform(new).dtype == np.dtype(options.get("dtype", "float64"))
+
+
+def test_frequency_and_exponent_reach_the_layers():
+    X, y, *_ = digits(60)
+    maps = [
+        DeepRFM(depth=1, width=32, feature_map="fourier", frequency=f, random_state=0).fit(X, y)
+        for f in (0.1, 0.7)
+    ]
+    one, seven = (model.machine_.deep[0].feature_map.weights for model in maps)
+    assert torch.allclose(seven, 7 * one)
+    whole, half = (
+        DeepRFM(depth=1, width=8, exponent=e, random_state=0).fit(X, y).machine_.deep[0].metric.M
+        for e in (1.0, 0.5)
+    )
+    assert not torch.allclose(whole, half, atol=0.01)
 
 
 def test_a_constant_predictor_leaves_the_metric_and_rows_of_zeros_stay():
