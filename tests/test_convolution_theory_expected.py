@@ -262,6 +262,14 @@ def test_means_over_long_steps_keep_their_digits():
         assert limit[0, 0] == pytest.approx(expected, rel=1e-9)
 
 
+def test_long_and_short_steps_in_one_image():
+    """φ = erf at s of order 1 beside s = 1e90, whose nodes lie far out; linear at s = 1e12."""
+    alone = wide_patch_agop([[[1.0]]], [1.0], "erf")[0, 0]
+    both = wide_patch_agop([[[1.0, 0.0], [0.0, 1e45]]], [1.0], "erf")
+    assert both[0, 0] == pytest.approx(alone, rel=1e-9)
+    assert wide_patch_agop([[[1e6]]], [1.0])[0, 0] == pytest.approx(1e12, rel=1e-9)
+
+
 def test_a_blank_patch_has_the_slope_at_zero():
     limit = wide_patch_agop([[[1.0, 0.0], [0.0, 0.0]]], [1.0], "erf", 1e-6)
     assert limit[0, 0] == pytest.approx(1e-12 * (4 / np.pi) ** 2, rel=1e-6)

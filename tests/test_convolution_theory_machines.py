@@ -148,8 +148,9 @@ def test_the_unit_of_length_is_free(name, combination, scale):
 
 def test_patches_farther_than_squares_reach_do_not_matter():
     near, far = np.array([[[1.0, 0.0]]]), np.array([[[1e200, 0.0]]])
-    both = patch_agop("laplace", np.concatenate([near, far]), [1.0, 1.0], 3 * near)
-    np.testing.assert_array_equal(both, patch_agop("laplace", near, [1.0], 3 * near))
+    for name in ("laplace", "gaussian", "matern52"):
+        both = patch_agop(name, np.concatenate([near, far]), [1.0, 1.0], 3 * near)
+        np.testing.assert_array_equal(both, patch_agop(name, near, [1.0], 3 * near))
 
 
 def test_equal_patches_have_no_term_of_their_own():
