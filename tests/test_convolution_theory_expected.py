@@ -267,6 +267,7 @@ def test_long_and_short_steps_in_one_image():
     alone = wide_patch_agop([[[1.0]]], [1.0], "erf")[0, 0]
     both = wide_patch_agop([[[1.0, 0.0], [0.0, 1e45]]], [1.0], "erf")
     assert both[0, 0] == pytest.approx(alone, rel=1e-9)
+    assert gaussian_patch_agop([[[1.0, 0.0], [0.0, 1e45]]], [1.0], 1, "erf")[0, 0] > 0
     assert wide_patch_agop([[[1e6]]], [1.0])[0, 0] == pytest.approx(1e12, rel=1e-9)
 
 
