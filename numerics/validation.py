@@ -118,4 +118,7 @@ def _finite(name: str, value: ArrayLike, kinds: str, allowed: str) -> NDArray[An
 def _real(name: str, value: object, allowed: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} = {value!r} must be {allowed}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond the doubles
+        return math.inf if value > 0 else -math.inf

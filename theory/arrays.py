@@ -32,7 +32,7 @@ def real_entries(name: str, value: ArrayLike) -> RealArray:
 
     Raises:
         TypeError: If the entries are not real numbers (complex ones are not cut to real parts).
-        ValueError: If rows differ in length.
+        ValueError: If rows differ in length, or an entry is beyond the doubles.
     """
     try:
         array = np.asarray(value)
@@ -41,4 +41,7 @@ def real_entries(name: str, value: ArrayLike) -> RealArray:
     exact = array.dtype == object and all(isinstance(x, Real) for x in array.flat)
     if array.dtype.kind not in "iuf" and not exact:
         raise TypeError(f"{name} has dtype {array.dtype}; its entries must be real numbers")
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"{name} holds an entry beyond the doubles") from error
