@@ -51,5 +51,5 @@ def _real(name: str, value: object, allowed: str) -> float:
         raise TypeError(f"{name} = {value!r} must be {allowed}")
     try:
         return float(value)
-    except OverflowError:  # an integer or a fraction beyond the doubles
-        return math.inf if value > 0 else -math.inf
+    except OverflowError:  # an integer or a fraction beyond the doubles, of either sign
+        return math.inf
