@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -119,6 +120,7 @@ class Leg:
         whole: It covers the whole statement, not only some of its cases.
         budget: The budget without which it does not run at all.
         on_mutants: Whether it runs on mutants.
+        needs: Modules of an optional extra, without which it cannot run.
     """
 
     name: str
@@ -128,10 +130,12 @@ class Leg:
     whole: bool = False
     budget: Budget = Budget.FAST
     on_mutants: bool = True
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.reads, str):
-            raise TypeError(f"reads is the string {self.reads!r}; a tuple of names is allowed")
+        for name in ("reads", "needs"):
+            if isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} is the string {value!r}; a tuple of names is allowed")
         if self.whole and not self.kind.proves:
             raise ValueError(
                 f"whole is set on the {self.kind} leg {self.name!r}; only exact and certified "
@@ -142,6 +146,11 @@ class Leg:
     def label(self) -> str:
         """Kind and name, as in `exact:derivation`."""
         return f"{self.kind}:{self.name}"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it needs and is not installed."""
+        return tuple(name for name in self.needs if find_spec(name) is None)
 
 
 @dataclass(frozen=True)

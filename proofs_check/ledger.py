@@ -141,6 +141,8 @@ def _run_or_skip(leg: Leg, claim: Claim, setting: Setting, kind: Kind | None) ->
         return unrun(leg, Outcome.LEFT_OUT)
     if not setting.budget.allows(leg.budget):
         return unrun(leg, Outcome.SKIPPED)
+    if leg.missing:
+        return unrun(leg, Outcome.MISSING, ", ".join(leg.missing))
     return run_leg(leg, claim.formulas, setting)
 
 
@@ -168,6 +170,9 @@ def _complaints(held: Sequence[Leg], mutants: Sequence[MutantResult]) -> Iterato
 
 
 def _doubts(legs: Sequence[LegResult], mutants: Sequence[MutantResult]) -> Iterator[str]:
+    for leg in legs:
+        if leg.outcome is Outcome.MISSING:
+            yield f"{leg.label} was not run: {leg.detail} not installed"
     if not any(leg.outcome.ran for leg in legs):
         yield "no leg ran"
         return

@@ -242,6 +242,9 @@ def _left_undone(judgement: Judgement) -> list[str]:
     lines = []
     if skipped:
         lines.append(f"skipped, over budget: {judgement.claim} {', '.join(skipped)}")
+    for leg in judgement.legs:
+        if leg.outcome is Outcome.MISSING:
+            lines.append(f"skipped, {leg.detail} not installed: {judgement.claim} {leg.label}")
     if pending:
         lines.append(f"{judgement.claim}: {pending} mutants wait for legs that were not run")
     return lines

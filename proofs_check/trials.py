@@ -41,12 +41,13 @@ class Outcome(StrEnum):
     BROKEN = "broken"
     UNDECIDED = "undecided"
     SKIPPED = "over budget"
+    MISSING = "not installed"
     LEFT_OUT = "left out"
 
     @property
     def ran(self) -> bool:
         """Whether the leg ran at all."""
-        return self not in (Outcome.SKIPPED, Outcome.LEFT_OUT)
+        return self not in (Outcome.SKIPPED, Outcome.MISSING, Outcome.LEFT_OUT)
 
     @property
     def failed(self) -> bool:
@@ -140,9 +141,9 @@ def run_leg(leg: Leg, formulas: Formulas, setting: Setting) -> LegResult:
     return replace(found, seconds=time.perf_counter() - start)
 
 
-def unrun(leg: Leg, outcome: Outcome) -> LegResult:
+def unrun(leg: Leg, outcome: Outcome, detail: str = "") -> LegResult:
     """The result of a leg that was not run."""
-    return LegResult(leg.name, leg.kind, leg.whole, outcome)
+    return LegResult(leg.name, leg.kind, leg.whole, outcome, detail=detail)
 
 
 def flaw(evidence: object) -> str:

@@ -29,7 +29,14 @@ from proofs_check.explain import explain
 from proofs_check.html import page, write_html
 from proofs_check.ledger import Verdict, judge, run, share_of_budget
 from proofs_check.legs import derivation_leg, digits_leg
-from proofs_check.report import as_data, print_report, readme_table, write_json, write_readme
+from proofs_check.report import (
+    as_data,
+    print_report,
+    readme_table,
+    summary,
+    write_json,
+    write_readme,
+)
 from proofs_check.trials import Fate, Outcome, run_leg
 from theory.derivation import Derivation, Step
 
@@ -345,6 +352,20 @@ def test_one_kind_of_leg_judges_only_the_claims_that_have_it():
     assert ledger.unfitting == ("demo.other",)
     assert ledger.judgements[0].legs[0].outcome is Outcome.LEFT_OUT
     assert ledger_of(both, kind=Kind.TRAINED).exit_code == 2
+
+
+def test_a_leg_without_its_extra_is_no_pass():
+    absent = leg("real", needs=("no_such_module", "no_such_module_either"))
+    ledger = ledger_of(claim(PROOF, absent))
+    assert ledger.exit_code == 2
+    assert ledger.judgements[0].verdict is Verdict.UNKNOWN
+    words = "not run: no_such_module, no_such_module_either not installed"
+    assert words in ledger.judgements[0].why[0]
+    assert any("skipped, no_such_module" in line for line in summary(ledger))
+    assert ledger_of(claim(absent)).judgements[0].why[-1] == "no leg ran"
+    assert ledger_of(claim(PROOF, leg("real", needs=("json",)))).exit_code == 0
+    with pytest.raises(TypeError, match="needs is the string 'json'"):
+        leg("real", needs="json")
 
 
 def test_the_false_fail_budget_is_shared_by_all_random_legs():

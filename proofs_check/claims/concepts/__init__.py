@@ -1,0 +1,5 @@
+"""The claims of the concepts slice."""
+
+from ...claim import Claim
+
+CLAIMS: tuple[Claim, ...] = ()
