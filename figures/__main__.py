@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from .registry import UnknownFigureError, load, select
 
-USAGE = 3
-"""Exit code for a call that makes no sense, as for proofs-check."""
+SKIPPED, USAGE = 2, 3
+"""Exit codes, as of proofs-check: something was left out; the call makes no sense."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,7 +27,7 @@ def _parser() -> Parser:
     parser = Parser(
         "python -m figures",
         description="Draw the figures as PDF and PNG: theory as lines, numerics as points.",
-        epilog="exit codes: 0 drawn, 3 usage (unknown name, folder that cannot be written)",
+        epilog="exit codes: 0 drawn, 2 a figure needs an extra, 3 usage (unknown name, folder that cannot be written)",
     )
     parser.add_argument("names", nargs="*", help="figures or slices; default all")
     parser.add_argument(
@@ -40,22 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw what is asked for, print what was written, and return the exit code."""
     try:
         options = _parser().parse_args(argv)
-        _draw(options.names, options.out)
+        return _draw(options.names, options.out)
     except (UnknownFigureError, OSError) as error:
         print(f"python -m figures: {error}", file=sys.stderr)
         return USAGE
     except SystemExit as leaving:  # argparse leaves for --help and for errors
         return leaving.code if isinstance(leaving.code, int) else 0
-    return 0
 
 
-def _draw(names: Sequence[str], folder: Path) -> None:
+def _draw(names: Sequence[str], folder: Path) -> int:
     from .saving import save  # loads matplotlib
 
-    figures = load()
+    figures, code = load(), 0
     for name in select(figures, names):
-        for path in save(figures[name](), folder):
+        try:
+            plot = figures[name]()
+        except ImportError as error:
+            print(f"python -m figures: {name} is not drawn: {error}", file=sys.stderr)
+            code = SKIPPED
+            continue
+        for path in save(plot, folder):
             print(path, flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -320,6 +320,19 @@ def test_the_command_line_prints_what_it_wrote(tmp_path, capsys, monkeypatch):
     assert sorted(printed) == sorted(map(str, tmp_path.iterdir()))
 
 
+def test_a_figure_without_its_extra_is_named_and_the_others_drawn(tmp_path, capsys, monkeypatch):
+    def missing():
+        raise ImportError("it needs agop-theory[concepts]")
+
+    monkeypatch.setattr(ridgeless, "FIGURES", {"missing": missing, "blank": blank})
+    assert main(["ridgeless", "--out", str(tmp_path)]) == 2
+    assert "ridgeless.missing is not drawn: it needs agop-theory" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "ridgeless-blank.pdf",
+        "ridgeless-blank.png",
+    ]
+
+
 @pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "concepts", ""])
 def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys, name):
     assert main([name, "--out", str(tmp_path)]) == 3
