@@ -27,7 +27,8 @@ def _parser() -> Parser:
     parser = Parser(
         "python -m figures",
         description="Draw the figures as PDF and PNG: theory as lines, numerics as points.",
-        epilog="exit codes: 0 drawn, 2 a figure needs an extra, 3 usage (unknown name, folder that cannot be written)",
+        epilog="exit codes: 0 drawn, 2 a figure needs an extra that is not installed, 3 usage "
+        "(unknown name, folder that cannot be written)",
     )
     parser.add_argument("names", nargs="*", help="figures or slices; default all")
     parser.add_argument(
