@@ -1,0 +1,281 @@
+"""Concept vectors of one layer: what direction in its states goes with a label.
+
+- "rfm": the top eigenvectors of the AGOP of a recursive feature machine (paper A).
+- "linear": the coefficients of a ridge regression.
+- "logistic": the coefficients of a logistic regression.
+- "mean_difference": the mean of a class less the mean of the others.
+- "pca": the top eigenvectors of E ΔΔᵀ, Δ the difference of two states of different classes, over
+  all such pairs. It is not centred, as the differences' mean is what is sought.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..validation import choice
+from .axes import settled, signed
+from .rfm_probe import tuned_machine
+from .targets import Numbers, Target, two_parts
+
+VECTORS = 5
+"""Vectors of a layer where a probe finds as many as one likes."""
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""λ of the linear probe: (XᵀX + λI)w = XᵀY with centred X and Y, as in paper A's code."""
+PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2)
+"""C of the logistic probe, as in paper A's code."""
+ASIDE = 0.2
+"""Share of the samples that chooses parameters, apart from those that vectors are learned from."""
+
+Found = tuple[Numbers, Numbers | None, Mapping[str, Any]]
+"""Vectors (k, d), the spectrum (k,) if they are eigenvectors, and chosen parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The concept in one layer.
+
+    Attributes:
+        vectors: Unit vectors, shape (k, d), signed by what is detected; see `axes.signed`.
+        directions: One unit vector for two classes or a numeric concept, shape (1, d), that of the
+            second class or of larger numbers; for C > 2 one for each class, shape (C, d).
+        axes: What states are projected onto, shape (k, d): the vectors, or settled axes of their
+            span; see `axes.settled`.
+        mean: The states' mean, shape (d,), which is taken off before.
+        chosen: The parameters that validation chose.
+    """
+
+    vectors: Numbers
+    directions: Numbers
+    axes: Numbers
+    mean: Numbers
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    def project(self, X: NDArray[Any]) -> Numbers:
+        """Projections onto the axes, shape (n, k)."""
+        features: Numbers = (X.astype(np.float64) - self.mean) @ self.axes.T
+        return features
+
+
+def fit_probe(
+    kind: str,
+    X: NDArray[Any],
+    target: Target,
+    vectors: int | None,
+    generator: np.random.Generator,
+    *,
+    settle: bool = True,
+) -> Probe:
+    """Learn the vectors of one layer.
+
+    Args:
+        kind: See `PROBES`.
+        X: States, shape (n, d).
+        target: Of the n samples.
+        vectors: How many vectors "rfm" and "pca" give, d at most; by default `VECTORS`.
+        generator: Of the parts that choose parameters.
+        settle: Whether states are projected onto settled axes; False takes the vectors themselves.
+    """
+    finder = FINDERS[choice("probe", kind, PROBES)]
+    found, spectrum, chosen = finder(X, target, vectors or VECTORS, generator)
+    unit = signed(_unit(found), X, target)
+    axes = unit
+    if settle and spectrum is not None:
+        axes = settled(unit, spectrum, X, target)
+    mean = X.mean(axis=0, dtype=np.float64)
+    directions = _directions(unit, X, target, eigen=spectrum is not None)
+    unit, directions, axes = map(np.ascontiguousarray, (unit, directions, axes))
+    return Probe(unit, directions, axes, mean, chosen)
+
+
+def _unit(vectors: NDArray[Any]) -> Numbers:
+    rows = np.asarray(vectors, dtype=np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    rows = rows / np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
+
+
+def _directions(unit: Numbers, X: NDArray[Any], target: Target, *, eigen: bool) -> Numbers:
+    """The first vector; for C > 2 each class's own vector, or its mean's shift in their span."""
+    if target.classes <= 2:
+        return unit[:1]
+    if not eigen:
+        return unit
+    return _unit(_mean_shifts(X, target) @ unit.T @ unit)
+
+
+def _mean_shifts(X: NDArray[Any], target: Target) -> Numbers:
+    """Mean of each class less that of all others, shape (C, d); for two classes the second's."""
+    shape = (max(target.classes, 2), X.shape[1])
+    means, counts = np.zeros(shape), np.bincount(target.index, minlength=shape[0])
+    for c in range(len(means)):
+        means[c] = X[target.index == c].mean(axis=0, dtype=np.float64)
+    total = counts @ means
+    rest = (total - counts[:, None] * means) / (len(X) - counts)[:, None]
+    shifts = means - rest
+    return shifts[1:] if target.classes == 2 else shifts
+
+
+def _rfm(X: NDArray[Any], target: Target, k: int, generator: np.random.Generator) -> Found:
+    machine, chosen = tuned_machine(X, target, generator)
+    agop = machine.agop.double().cpu().numpy()
+    values, vectors = np.linalg.eigh(agop)
+    top = slice(None, -min(k, len(values)) - 1, -1)
+    return vectors.T[top], values[top], chosen
+
+
+def _mean_difference(
+    X: NDArray[Any],
+    target: Target,
+    k: int,  # noqa: ARG001
+    generator: np.random.Generator,  # noqa: ARG001
+) -> Found:
+    return _mean_shifts(X, target), None, {}
+
+
+def _pca(
+    X: NDArray[Any],
+    target: Target,
+    k: int,
+    generator: np.random.Generator,  # noqa: ARG001
+) -> Found:
+    """From rows F with FᵀF = E ΔΔᵀ over the pairs of different classes."""
+    k = min(k, X.shape[1])
+    rows = _pair_rows(X.astype(np.float64), target)
+    if len(rows) >= X.shape[1]:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        return vectors.T[: -k - 1 : -1], values[: -k - 1 : -1], {}
+    _, singular, right = np.linalg.svd(rows, full_matrices=False)
+    k = min(k, len(right))
+    return right[:k], singular[:k] ** 2, {}
+
+
+def _pair_rows(X: Numbers, target: Target) -> Numbers:
+    """E ΔΔᵀ = Σ_c w_c Cov_c + Σ_{c<e} w_ce (m_c − m_e)(m_c − m_e)ᵀ as a product of rows."""
+    groups = [X[target.index == c] for c in range(target.classes)]
+    sizes = np.array([len(group) for group in groups], dtype=np.float64)
+    pairs = (len(X) ** 2 - (sizes**2).sum()) / 2
+    means = [group.mean(axis=0) for group in groups]
+    rows = [
+        (group - mean) * np.sqrt((len(X) - size) / pairs)
+        for group, mean, size in zip(groups, means, sizes, strict=True)
+    ]
+    for c in range(len(groups)):
+        for e in range(c):
+            rows.append(((means[c] - means[e]) * np.sqrt(sizes[c] * sizes[e] / pairs))[None])
+    return np.concatenate(rows)
+
+
+def _linear(
+    X: NDArray[Any],
+    target: Target,
+    k: int,  # noqa: ARG001
+    generator: np.random.Generator,
+) -> Found:
+    def fit(X: Numbers, target: Target, ridges: tuple[float, ...]) -> list[Fit]:
+        return ridge_path(X, target.outputs, ridges)
+
+    return _tuned(fit, X, target, RIDGES, "ridge", generator)
+
+
+def _logistic(
+    X: NDArray[Any],
+    target: Target,
+    k: int,  # noqa: ARG001
+    generator: np.random.Generator,
+) -> Found:
+    return _tuned(logistic_path, X, target, PENALTIES, "C", generator)
+
+
+Fit = tuple[Numbers, Numbers]
+"""Coefficients (c, d) and intercepts (c,)."""
+Path = Callable[[Numbers, Target, tuple[float, ...]], list[Fit]]
+"""From centred states and their target to the fit of each parameter."""
+
+
+def _tuned(
+    path: Path,
+    X: NDArray[Any],
+    target: Target,
+    grid: tuple[float, ...],
+    name: str,
+    generator: np.random.Generator,
+) -> Found:
+    """Coefficients on all samples with the parameter that is best on some of them; else the middle.
+
+    Of equally good parameters the one that shrinks most is taken.
+    """
+    X = X.astype(np.float64)
+    best = grid[len(grid) // 2]
+    if target.smallest_class() > 1:
+        kept, aside = two_parts(target, ASIDE, generator)
+        origin, judge = X[kept].mean(axis=0), target.rows(aside)
+        fits = path(X[kept] - origin, target.rows(kept), grid)
+        errors = [judge.error((X[aside] - origin) @ w.T + b) for w, b in fits]
+        shrinking = sorted(range(len(grid)), key=lambda i: grid[i], reverse=name == "ridge")
+        best = grid[min(shrinking, key=lambda i: errors[i])]
+    coefficients, _ = path(X - X.mean(axis=0), target, (best,))[0]
+    return coefficients, None, {name: best}
+
+
+def ridge_path(X: Numbers, Y: Numbers, ridges: tuple[float, ...]) -> list[Fit]:
+    """Ridge regressions on centred states, one for each λ.
+
+    One eigendecomposition, of XᵀX or XXᵀ, whichever is smaller, serves all.
+    """
+    mean = Y.mean(axis=0)
+    Y = Y - mean
+    if X.shape[1] <= len(X):
+        values, vectors = np.linalg.eigh(X.T @ X)
+        inside = vectors.T @ (X.T @ Y)
+        return [((vectors @ _shrunk(inside, values, ridge)).T, mean) for ridge in ridges]
+    values, vectors = np.linalg.eigh(X @ X.T)
+    inside = vectors.T @ Y
+    return [((X.T @ (vectors @ _shrunk(inside, values, ridge))).T, mean) for ridge in ridges]
+
+
+def _shrunk(inside: Numbers, values: Numbers, ridge: float) -> Numbers:
+    return inside / (values.clip(min=0) + ridge)[:, None]
+
+
+def logistic_path(X: Numbers, target: Target, penalties: tuple[float, ...]) -> list[Fit]:
+    """Logistic regressions on centred states, one for each penalty.
+
+    The solution lies in the span of the states: with more dimensions than samples the fit is done
+    in the coordinates of that span, which is the same.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    basis = None
+    if X.shape[1] > len(X):
+        _, _, basis = np.linalg.svd(X, full_matrices=False)
+        X = X @ basis.T
+    solver = "newton-cholesky" if target.classes == 2 else "lbfgs"
+    fits = []
+    for C in penalties:
+        model = LogisticRegression(C=C, solver=solver, max_iter=300)
+        with warnings.catch_warnings():
+            # A slack C that has not converged competes with the others as it is.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, target.index)
+        weights = model.coef_ if basis is None else model.coef_ @ basis
+        fits.append((weights, model.intercept_))
+    return fits
+
+
+FINDERS: dict[str, Callable[[NDArray[Any], Target, int, np.random.Generator], Found]] = {
+    "rfm": _rfm,
+    "linear": _linear,
+    "logistic": _logistic,
+    "mean_difference": _mean_difference,
+    "pca": _pca,
+}
+PROBES = tuple(FINDERS)
+"""The probes by name; numeric concepts have "rfm" and "linear"."""
