@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from ..rfm.estimators import project_to_simplex
 from ..rfm.machine import Machine
 from ..validation import choice
 from .probes import logistic_path
@@ -99,6 +98,11 @@ def _logistic(z: Numbers, target: Target, generator: np.random.Generator) -> Fit
 
 def _rfm(z: Numbers, target: Target, generator: np.random.Generator) -> Fitted:
     machine, _ = tuned_machine(z, target, generator)
+    # Products of matrices round differently in another layout, and files hold only one.
+    metric, alpha = machine.metric, machine.alpha.contiguous()
+    if metric.M is not None and metric.root is not None:
+        metric = replace(metric, M=metric.M.contiguous(), root=metric.root.contiguous())
+    machine = replace(machine, alpha=alpha, metric=metric, centres=machine.centres.contiguous())
     return None, np.zeros(machine.alpha.shape[1]), machine
 
 
@@ -129,4 +133,7 @@ def probabilities(kind: str, scores: NDArray[Any]) -> Numbers:
     if kind == "logistic":
         shares: Numbers = softmax(scores, axis=1)
         return shares
+    # Files are read, and directions taken from them, without scikit-learn.
+    from ..rfm.estimators import project_to_simplex
+
     return project_to_simplex(scores).astype(np.float64, copy=False)

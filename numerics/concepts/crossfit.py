@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,12 @@ class CrossFit:
     features: Mapping[Layer, Numbers]
 
 
-def cross_fit(layers: Mapping[Layer, Array], target: Target, plan: Plan) -> CrossFit:
+def cross_fit(
+    layers: Mapping[Layer, Array],
+    target: Target,
+    plan: Plan,
+    folds: Sequence[tuple[Indices, Indices]] | None = None,
+) -> CrossFit:
     """Fit the probes of every layer, once for each fold's complement and once to all samples.
 
     The folds are shuffled, and hold each class in its proportion. The labels of a fold change
@@ -57,8 +62,10 @@ def cross_fit(layers: Mapping[Layer, Array], target: Target, plan: Plan) -> Cros
         layers: States (n, d) by layer.
         target: Of the n samples.
         plan: How.
+        folds: Positions of the other folds' samples and of each fold's own; by default `parts`,
+            which looks at the labels only to share the classes out.
     """
-    folds = list(parts(target, plan))
+    folds = list(parts(target, plan)) if folds is None else folds
     probes, features = {}, {}
     for number, (name, X) in enumerate(layers.items()):
         probes[name] = _fit(X, target, plan, number, 0)

@@ -42,7 +42,8 @@ class Target:
         """
         if not self.classes:
             spread = self.numbers.std()
-            return ((self.numbers - self.numbers.mean()) / (spread or 1.0))[:, None]
+            units: Numbers = (self.numbers - self.numbers.mean()) / (spread or 1.0)
+            return units[:, None]
         if self.classes == 2:
             return 2 * self.numbers[:, None] - 1
         shares: Numbers = np.eye(self.classes)[self.index] - 1 / self.classes

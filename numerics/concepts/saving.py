@@ -1,0 +1,283 @@
+"""Detectors as safetensors files: arrays, and in the header a description in JSON.
+
+The file holds no code. By any reader of safetensors its steering directions are the tensors
+`layers.<i>.directions`, and their layers' names are in the description; `load_directions` reads
+them without scikit-learn. A digest over the description and all arrays tells edited files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..rfm.kernels import Laplace
+from ..rfm.learned_metric import Metric
+from ..rfm.machine import Machine
+from .aggregators import Aggregate
+from .probes import Probe
+
+if TYPE_CHECKING:
+    from .detector import ConceptDetector, ConceptRegressor
+
+FORMAT = "agop-theory.concepts"
+"""Key of the description in the file's header."""
+VERSION = 1
+KINDS = ("ConceptDetector", "ConceptRegressor")
+PARAMETERS = ("probe", "aggregator", "vectors_per_layer", "folds", "random_state")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save(detector: ConceptDetector | ConceptRegressor, path: str | os.PathLike[str]) -> None:
+    """Write a fitted detector or regressor to a file, which is replaced only when all is written.
+
+    A `random_state` that is no integer is written as None.
+
+    Args:
+        detector: Fitted.
+        path: The file; its folder must exist.
+
+    Raises:
+        TypeError: If it is neither, or a class is no string, number or bool.
+        sklearn.exceptions.NotFittedError: If it is not fitted.
+        ImportError: If safetensors is not installed.
+        OSError: If the file cannot be written.
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    if type(detector).__name__ not in KINDS or not hasattr(detector, "get_params"):
+        raise TypeError(f"{detector!r} must be one of {', '.join(KINDS)}")
+    check_is_fitted(detector)
+    arrays: Arrays = {}
+    description = {"version": VERSION, **_described(detector, arrays)}
+    text = json.dumps(description, allow_nan=False)
+    header = {FORMAT: json.dumps({"description": text, "digest": _digest(text, arrays)})}
+    _replace(Path(path), _safetensors().save(arrays, metadata=header))
+
+
+def load(path: str | os.PathLike[str]) -> ConceptDetector | ConceptRegressor:
+    """Read a detector or regressor, which predicts as the saved one did, bit by bit.
+
+    Raises:
+        ValueError: If the file is no such file, is truncated, was edited, or was written by a newer
+            version.
+        ImportError: If safetensors is not installed.
+        OSError: If the file cannot be read.
+    """
+    from . import detector as home
+
+    description, arrays = _read(Path(path))
+    made: Any = getattr(home, description["kind"])(**description["parameters"])
+    made.layers_ = tuple(description["layers"])
+    made.probes_, made.aggregates_ = {}, {}
+    for i, name in enumerate(made.layers_):
+        prefix = f"layers.{i}."
+        made.probes_[name] = _probe(arrays, prefix, description["chosen"][i])
+        made.aggregates_[name] = _aggregate(arrays, prefix + "aggregate.", description)
+    made.aggregate_ = None
+    if made.aggregator is not None:
+        made.aggregate_ = _aggregate(arrays, "aggregate.", description)
+    made.vectors_ = {name: probe.vectors for name, probe in made.probes_.items()}
+    for name, value in description["attributes"].items():
+        setattr(made, name, value)
+    if "classes" in description:
+        made.classes_ = np.array(description["classes"], dtype=description["classes_dtype"])
+    if "feature_names" in description:
+        made.feature_names_in_ = np.array(description["feature_names"], dtype=object)
+    return made  # type: ignore[no-any-return]
+
+
+def load_directions(path: str | os.PathLike[str], target: Any = None) -> dict[str | int, Any]:
+    """By layer the unit vector (d,) that `directions` gives, read without scikit-learn.
+
+    Args:
+        path: The file.
+        target: A class; by default the second of two. None for a numeric concept.
+
+    Raises:
+        ValueError: As `load`; or if the target is not a class, or must be named.
+    """
+    description, arrays = _read(Path(path))
+    classes = description.get("classes", [])
+    vectors = {
+        name: arrays[f"layers.{i}.directions"] for i, name in enumerate(description["layers"])
+    }
+    if target is None and len(classes) <= 2:
+        return {name: rows[0].copy() for name, rows in vectors.items()}
+    if target not in classes:
+        raise ValueError(f"target = {target!r} must be one of the classes {classes}")
+    number = classes.index(target)
+    if len(classes) == 2:
+        return {name: rows[0] if number else -rows[0] for name, rows in vectors.items()}
+    return {name: rows[number].copy() for name, rows in vectors.items()}
+
+
+def _described(detector: Any, arrays: Arrays) -> dict[str, Any]:
+    """The description, while the arrays are collected."""
+    chosen = []
+    for i, name in enumerate(detector.layers_):
+        _keep_probe(arrays, f"layers.{i}.", detector.probes_[name])
+        _keep_aggregate(arrays, f"layers.{i}.aggregate.", detector.aggregates_[name])
+        chosen.append(dict(detector.probes_[name].chosen))
+    if detector.aggregate_ is not None:
+        _keep_aggregate(arrays, "aggregate.", detector.aggregate_)
+    attributes = ("mean_", "spread_", "n_features_in_")
+    description = {
+        "kind": type(detector).__name__,
+        "parameters": _parameters(detector),
+        "layers": list(detector.layers_),
+        "chosen": chosen,
+        "attributes": {a: getattr(detector, a) for a in attributes if hasattr(detector, a)},
+        "aggregates": detector.aggregates_[detector.layers_[0]].kind,
+        "bandwidths": {
+            key.removesuffix("machine.alpha"): _machine_of(detector, key).kernel.bandwidth
+            for key in arrays
+            if key.endswith("machine.alpha")
+        },
+    }
+    if hasattr(detector, "classes_"):
+        description |= _classes(detector.classes_)
+    if hasattr(detector, "feature_names_in_"):
+        description["feature_names"] = list(detector.feature_names_in_)
+    return description
+
+
+def _machine_of(detector: Any, key: str) -> Machine:
+    if key.startswith("aggregate."):
+        machine = detector.aggregate_.machine
+    else:
+        machine = detector.aggregates_[detector.layers_[int(key.split(".")[1])]].machine
+    assert isinstance(machine, Machine)
+    return machine
+
+
+def _parameters(detector: Any) -> dict[str, Any]:
+    values = {name: getattr(detector, name) for name in PARAMETERS}
+    for name, value in values.items():
+        if isinstance(value, np.integer):
+            values[name] = int(value)
+    if not isinstance(values["random_state"], int):
+        values["random_state"] = None
+    return values
+
+
+def _classes(classes: NDArray[Any]) -> dict[str, Any]:
+    values = classes.tolist()
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise TypeError(f"classes {values} must be strings, numbers or bools to be saved")
+    return {"classes": values, "classes_dtype": classes.dtype.str}
+
+
+def _keep_probe(arrays: Arrays, prefix: str, probe: Probe) -> None:
+    for name in ("vectors", "directions", "axes", "mean"):
+        arrays[prefix + name] = np.ascontiguousarray(getattr(probe, name))
+
+
+def _probe(arrays: Arrays, prefix: str, chosen: Mapping[str, Any]) -> Probe:
+    vectors, directions, axes, mean = (
+        arrays[prefix + name] for name in ("vectors", "directions", "axes", "mean")
+    )
+    return Probe(vectors, directions, axes, mean, chosen)
+
+
+def _keep_aggregate(arrays: Arrays, prefix: str, aggregate: Aggregate) -> None:
+    for name in ("centre", "scale", "weights", "offset"):
+        if getattr(aggregate, name) is not None:
+            arrays[prefix + name] = np.ascontiguousarray(getattr(aggregate, name))
+    machine = aggregate.machine
+    if machine is None:
+        return
+    tensors = {"alpha": machine.alpha, "centres": machine.centres, "agop": machine.agop}
+    metric = machine.metric
+    tensors |= {"spectrum": metric.spectrum}
+    if metric.M is not None and metric.root is not None:
+        tensors |= {"M": metric.M, "root": metric.root}
+    for name, tensor in tensors.items():
+        arrays[f"{prefix}machine.{name}"] = np.ascontiguousarray(tensor.numpy())
+
+
+def _aggregate(arrays: Arrays, prefix: str, description: Mapping[str, Any]) -> Aggregate:
+    centre, scale, offset = (arrays[prefix + name] for name in ("centre", "scale", "offset"))
+    machine = None
+    if prefix in description["bandwidths"]:
+        machine = _machine(arrays, prefix + "machine.", description["bandwidths"][prefix])
+    weights = arrays.get(prefix + "weights")
+    return Aggregate(description["aggregates"], centre, scale, weights, offset, machine)
+
+
+def _machine(arrays: Arrays, prefix: str, bandwidth: float) -> Machine:
+    names = ("alpha", "centres", "agop", "spectrum", "M", "root")
+    parts = {
+        name: torch.from_numpy(arrays[prefix + name]) for name in names if prefix + name in arrays
+    }
+    metric = Metric(parts.get("M"), parts.get("root"), parts["spectrum"])
+    return Machine(Laplace(bandwidth), parts["alpha"], parts["centres"], metric, parts["agop"], 0)
+
+
+def _digest(text: str, arrays: Arrays) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
+    """Description and arrays of a file, refused if they are not what was written."""
+    content = path.read_bytes()
+    library = _safetensors()
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])["__metadata__"][FORMAT]
+        envelope = json.loads(header)
+        text, digest = envelope["description"], envelope["digest"]
+        description = json.loads(text)
+        version = description["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"{path} is not a file that numerics.concepts saved") from None
+    if not isinstance(version, int) or version > VERSION:
+        raise ValueError(
+            f"{path} has version {version!r}, and versions up to {VERSION} are known: it was "
+            "written by a newer agop-theory"
+        )
+    try:
+        arrays = {name: array.copy() for name, array in library.load(content).items()}
+    except Exception as error:
+        raise ValueError(f"{path} is truncated or damaged: {error}") from None
+    if digest != _digest(text, arrays):
+        raise ValueError(f"{path} was edited after it had been saved: its digest is another")
+    return description, arrays
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "saving and loading detectors needs safetensors: pip install 'agop-theory[concepts]'"
+        ) from error
+    return safetensors.numpy
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside the file and rename, so that there is never half a file."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,135 @@
+"""Detectors in files: bit-identical, atomic, and refused by name if they are anything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from numerics.concepts.detector import ConceptDetector, ConceptRegressor
+
+pytest.importorskip("safetensors")
+from numerics.concepts import saving
+
+
+def states(n=60, classes=2):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % classes
+    layers = {name: rng.normal(size=(n, 6)).astype(np.float32) for name in ("low", 7)}
+    layers["low"][np.arange(n), y] += 2
+    return layers, y
+
+
+@pytest.mark.parametrize("aggregator", ["linear", "logistic", "rfm", None])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_loaded_detector_predicts_bit_identically(tmp_path, aggregator, classes):
+    layers, y = states(classes=classes)
+    labels = np.array(["no", "yes", "perhaps"])[y]
+    detector = ConceptDetector("pca", aggregator, random_state=0).fit(layers, labels)
+    saving.save(detector, tmp_path / "a")
+    loaded = saving.load(tmp_path / "a")
+    for name in ("decision_function", "predict_proba", "layer_scores", "predict"):
+        assert np.array_equal(getattr(loaded, name)(layers), getattr(detector, name)(layers))
+    assert loaded.get_params() == detector.get_params()
+    assert loaded.classes_.dtype == detector.classes_.dtype
+    target = labels[0]
+    ours, theirs = detector.directions(target), saving.load_directions(tmp_path / "a", target)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in layers)
+
+
+def test_regressor_is_saved(tmp_path):
+    layers, _ = states()
+    y = layers["low"][:, 2] * 3.0 + 1
+    model = ConceptRegressor("linear", random_state=0).fit(layers, y)
+    saving.save(model, tmp_path / "a")
+    assert np.array_equal(saving.load(tmp_path / "a").predict(layers), model.predict(layers))
+    assert np.array_equal(saving.load_directions(tmp_path / "a")[7], model.directions()[7])
+
+
+def test_same_seed_same_bytes(tmp_path):
+    layers, y = states()
+    for name in ("a", "b"):
+        saving.save(ConceptDetector("rfm", "rfm", random_state=3).fit(layers, y), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_directions_need_no_scikit_learn(tmp_path):
+    layers, y = states()
+    saving.save(ConceptDetector("linear", random_state=0).fit(layers, y), tmp_path / "a")
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from numerics.concepts.saving import load_directions\n"
+        f"print(sorted(map(str, load_directions({str(tmp_path / 'a')!r}))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['7', 'low']"
+
+
+def saved(tmp_path):
+    layers, y = states()
+    path = tmp_path / "a"
+    saving.save(ConceptDetector("mean_difference", random_state=0).fit(layers, y), path)
+    return path
+
+
+def test_other_files_are_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    for cut in (0, 5, 100, len(content) - 8):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ValueError, match=r"truncated|not a file"):
+            saving.load(path)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="edited"):
+        saving.load(path)
+    save_file({"x": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not a file that"):
+        saving.load(path)
+    with pytest.raises(FileNotFoundError):
+        saving.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("version", "match"), [(2, "newer"), (1, "edited")])
+def test_newer_version_and_edited_description_are_refused(tmp_path, version, match):
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    envelope = json.loads(header["__metadata__"][saving.FORMAT])
+    description = json.loads(envelope["description"]) | {"version": version, "classes": [0, 2]}
+    envelope["description"] = json.dumps(description)
+    header["__metadata__"][saving.FORMAT] = json.dumps(envelope)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    with pytest.raises(ValueError, match=match):
+        saving.load(path)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    layers, y = states(80)
+    detector = ConceptDetector("linear", random_state=0).fit(layers, y)
+
+    def fail(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saving.save(detector, path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_saved(tmp_path):
+    with pytest.raises(TypeError, match="must be one of ConceptDetector"):
+        saving.save(3, tmp_path / "a")
+    with pytest.raises(ValueError, match="not fitted"):
+        saving.save(ConceptDetector(), tmp_path / "a")
