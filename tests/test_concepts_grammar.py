@@ -51,8 +51,8 @@ def words_of(lexicon, slot, sentiment, tense, topic, number):
         "object": words.objects,
         "copula": [COPULA[tense, number]],
         "time": lexicon.times.get(tense),
-        "adjective": lexicon.adjectives[sentiment],
-        "opposite": lexicon.adjectives[other],
+        "adjective": lexicon.adjectives.get(sentiment),
+        "opposite": lexicon.adjectives.get(other),
         "adverb": lexicon.adverbs[sentiment],
     }[slot]
 

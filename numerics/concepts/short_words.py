@@ -7,27 +7,23 @@ from .lexicon import Lexicon, Noun, Topic, Verb
 SHORT_WORDS = Lexicon(
     topics={
         "food": Topic(
-            subjects=(Noun("cook", "cooks"), Noun("baker", "bakers")),
-            verbs=(Verb("eat", "eats", "ate"), Verb("serve", "serves", "served")),
-            objects=("soup", "bread"),
+            subjects=(Noun("cook", "cooks"), Noun("chef", "chefs")),
+            verbs=(Verb("eat", "eats", "ate"), Verb("bake", "bakes", "baked")),
+            objects=(),
         ),
         "sport": Topic(
-            subjects=(Noun("player", "players"), Noun("team", "teams")),
-            verbs=(Verb("win", "wins", "won"), Verb("play", "plays", "played")),
-            objects=("match", "game"),
+            subjects=(Noun("team", "teams"), Noun("runner", "runners")),
+            verbs=(Verb("win", "wins", "won"), Verb("train", "trains", "trained")),
+            objects=(),
         ),
         "music": Topic(
-            subjects=(Noun("singer", "singers"), Noun("band", "bands")),
-            verbs=(Verb("sing", "sings", "sang"), Verb("record", "records", "recorded")),
-            objects=("song", "tune"),
+            subjects=(Noun("band", "bands"), Noun("singer", "singers")),
+            verbs=(Verb("sing", "sings", "sang"), Verb("drum", "drums", "drummed")),
+            objects=(),
         ),
     },
-    adjectives={"positive": ("good", "kind", "lovely"), "negative": ("bad", "rude", "awful")},
-    adverbs={"positive": ("well", "gladly"), "negative": ("badly", "sadly")},
-    patterns=(
-        "the {subject} {verb} the {object} {adverb}",
-        "the {adjective} {subject} {verb} the {object}",
-        "the {adjective} {subject} {verb} {adverb}",
-    ),
+    adjectives={},
+    adverbs={"positive": ("well", "nicely"), "negative": ("badly", "poorly")},
+    patterns=("the {subject} {verb} {adverb}",),
 )
-"""Three topics, with three patterns of four slots each."""
+"""Three topics and one pattern: 192 sentences, 16 of each topic, tense and sentiment."""

@@ -1,0 +1,307 @@
+"""The character transformer: what it computes, learns and writes, steered and not; refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from numerics.concepts.character_training import Schedule, mean_loss, shifted, train
+from numerics.concepts.character_transformer import CharacterTransformer
+from numerics.concepts.characters import MARK, CharacterVocabulary
+from numerics.concepts.generation import generate, next_tokens
+from numerics.concepts.grammar import Grammar
+from numerics.concepts.short_words import SHORT_WORDS
+from numerics.concepts.steer import Steering
+from numerics.concepts.sweeps import in_deviations, sweep, train_writer
+
+VOCABULARY = CharacterVocabulary("abc .")
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def small(seed=0, dtype=torch.float64, **changes):
+    sizes = {"width": 16, "blocks": 2, "heads": 2, "length": 20} | changes
+    return CharacterTransformer(len(VOCABULARY), **sizes, generator=seeded(seed), dtype=dtype)
+
+
+# The model
+
+
+def test_parameters_are_counted():
+    model = small(hidden=24)
+    block = 4 * 16 + 4 * 16**2 + (16 + 1) * 24 + (24 + 1) * 16
+    assert sum(p.numel() for p in model.parameters()) == 6 * 16 + 2 * block + 2 * 16 + 17 * 6
+    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
+
+
+def test_no_token_sees_a_later_one():
+    model, tokens = small(), torch.randint(6, (3, 12), generator=seeded(1))
+    scores = model(tokens)
+    for place in range(11):
+        changed = tokens.clone()
+        changed[:, place + 1 :] = torch.randint(6, (3, 11 - place), generator=seeded(place))
+        torch.testing.assert_close(model(changed)[:, : place + 1], scores[:, : place + 1])
+    changed = tokens.clone()
+    changed[:, 0] = (changed[:, 0] + 1) % 6
+    assert ((model(changed) - scores).abs().amax(-1) > 1e-6).all()  # each sees all before it
+
+
+def test_order_matters_and_padding_on_the_right_does_not():
+    model = small()
+    assert not torch.allclose(
+        model(torch.tensor([[1, 2, 3]]))[0, -1], model(torch.tensor([[2, 1, 3]]))[0, -1]
+    )
+    short, long = (VOCABULARY.encode(texts) for texts in (["ab"], ["ab", "abcabcab"]))
+    torch.testing.assert_close(model(**long)[0, :3], model(**short)[0])
+    with pytest.raises(ValueError, match="must have padding on the right"):
+        model(torch.tensor([[0, 1]]), attention_mask=torch.tensor([[0, 1]]))
+
+
+@pytest.mark.parametrize("cuts", [(1, 1, 1, 1, 1, 1, 1, 1), (5, 3), (3, 1, 4), (1, 7)])
+def test_scores_with_a_cache_are_those_without(cuts):
+    model, tokens = small(), torch.randint(6, (3, 8), generator=seeded(2))
+    cache = model.cache(3)
+    parts = [model(part, cache=cache) for part in tokens.split(list(cuts), dim=1)]
+    torch.testing.assert_close(torch.cat(parts, 1), model(tokens), rtol=1e-12, atol=1e-12)
+
+
+def test_torch_s_own_generator_is_left_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    model = small(dtype=torch.float32)
+    train(model, VOCABULARY.encode(["ab."], end=True), Schedule(2, 2), generator=seeded(1))
+    generate(model, VOCABULARY, 2, generator=seeded(1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# Writing
+
+
+def naive(model, uniform, temperature, start):
+    """One token at a time, every text anew from its beginning."""
+    texts = []
+    for row in uniform.tolist():
+        tokens = list(start)
+        for u in row:
+            shares = model(torch.tensor([tokens]))[0, -1]
+            if temperature == 0:
+                token = int(shares.argmax())
+            else:
+                weights = np.exp((shares / temperature).double().detach().numpy())
+                token = int(np.sum(np.cumsum(weights) <= u * weights.sum()))
+            if token == MARK:
+                break
+            tokens.append(token)
+        texts.append(VOCABULARY.decode([tokens[1:]])[0])
+    return texts
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("prefix", ["", "ab"])
+def test_texts_are_drawn_as_one_would_naively(temperature, prefix):
+    model = small(7)
+    found = generate(
+        model, VOCABULARY, 6, generator=seeded(3), temperature=temperature, prefix=prefix
+    )
+    uniform = torch.rand(6, 20 - len(prefix), generator=seeded(3), dtype=torch.float64)
+    start = [MARK, *(VOCABULARY.characters.index(c) + 1 for c in prefix)]
+    assert found == naive(model, uniform, temperature, start)
+
+
+def test_steered_texts_are_those_of_a_steered_forward_pass():
+    model = small(7)
+    vectors = {f"blocks.{i}": torch.randn(16, generator=seeded(i)).double() for i in (0, 1)}
+    with Steering(model, vectors, 2.0):
+        found = generate(model, VOCABULARY, 6, generator=seeded(3))
+        uniform = torch.rand(6, 20, generator=seeded(3), dtype=torch.float64)
+        assert found == naive(model, uniform, 1.0, [MARK])
+    assert found != generate(model, VOCABULARY, 6, generator=seeded(3))
+
+
+def test_tokens_have_their_probabilities():
+    scores = torch.tensor([0.1, -1.0, 2.0, 0.5])
+    uniform = torch.rand(20000, generator=seeded(0), dtype=torch.float64)
+    drawn = next_tokens(scores.expand(20000, -1), uniform, 0.7)
+    shares = torch.bincount(drawn, minlength=4) / 20000
+    assert (shares - (scores / 0.7).softmax(0)).abs().max() < 0.015
+    ends = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    assert next_tokens(scores.expand(2, -1), ends, 1.0).tolist() == [0, 3]
+
+
+def test_writing_is_by_seed_and_stops_where_told():
+    model = small(4, torch.float32)
+    first, second = (generate(model, VOCABULARY, 9, generator=seeded(8)) for _ in range(2))
+    assert first == second != generate(model, VOCABULARY, 9, generator=seeded(9))
+    assert max(map(len, generate(model, VOCABULARY, 50, generator=seeded(1), longest=4))) == 4
+    assert max(map(len, first)) <= 20
+
+
+# Training
+
+
+def texts(n=400, seed=0):
+    grammar = Grammar(SHORT_WORDS)
+    return grammar, [t.text for t in grammar.sample(n, np.random.default_rng(seed))]
+
+
+def test_it_learns_more_than_the_frequencies_of_characters():
+    grammar, known = texts()
+    schedule = Schedule(steps=120, lr=8e-3)
+    writer = train_writer(grammar, known, schedule, width=32, heads=2, seed=3)
+    again = train_writer(grammar, known, schedule, width=32, heads=2, seed=3)
+    for p, q in zip(writer.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+    fresh = writer.vocabulary.encode(texts(100, 1)[1], end=True)
+    tokens = torch.cat([row[row >= 0] for row in shifted(fresh)[1]])
+    shares = torch.bincount(tokens) / len(tokens)
+    entropy = -float(torch.special.xlogy(shares, shares).sum())
+    with torch.no_grad():
+        assert float(mean_loss(writer.model, fresh)) < 0.4 * entropy
+
+
+def test_losses_fall_and_are_reported():
+    model, seen = small(dtype=torch.float32), []
+    tokens = VOCABULARY.encode(["abc.", "ab.", "a b c."], end=True)
+    losses = train(
+        model, tokens, Schedule(60, 8), generator=seeded(0), callback=lambda *x: seen.append(x)
+    )
+    assert [loss for _, loss in seen] == losses.tolist()
+    assert [step for step, _ in seen] == list(range(60))
+    assert losses[0] > 1.5
+    assert losses[-5:].mean() < 0.8
+
+
+def test_padding_has_no_part_in_the_loss():
+    model = small()
+    one, two = VOCABULARY.encode(["ab"], end=True), VOCABULARY.encode(["ab", "cabcab"], end=True)
+    other = VOCABULARY.encode(["cabcab"], end=True)
+    with torch.no_grad():
+        expected = (3 * mean_loss(model, one) + 7 * mean_loss(model, other)) / 10
+        torch.testing.assert_close(mean_loss(model, two), expected)
+
+
+def test_the_schedule_rises_and_falls():
+    schedule = Schedule(steps=100, lr=2.0, warm_up=0.1)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[:10] == pytest.approx(np.arange(1, 11) * 0.2)
+    assert (np.diff(rates[9:]) < 0).all()
+    assert (rates[54], rates[-1]) == pytest.approx((1.0, 0.0))
+
+
+# Sweeps
+
+
+def test_vectors_are_as_long_as_the_states_deviate():
+    states = {"a": torch.randn(50, 3, generator=seeded(0)) * torch.tensor([1.0, 2.0, 3.0])}
+    found = in_deviations({"a": [0.0, 0.6, 0.8]}, states)["a"]
+    assert found.dtype == torch.float32
+    length = np.sqrt(np.cov(states["a"].numpy().T, ddof=0).trace())
+    np.testing.assert_allclose(found.numpy(), [0, 0.6 * length, 0.8 * length], rtol=1e-6)
+
+
+def test_a_sweep_reads_what_each_coefficient_writes():
+    grammar, known = texts(100)
+    writer = train_writer(grammar, known, Schedule(steps=40), width=16, heads=2)
+    vectors = {"blocks.1": torch.ones(16)}
+    found = sweep(writer, vectors, (0.0, 9.0, 0.0), 20, seed=1)
+    assert found.coefficients == (0.0, 9.0, 0.0)
+    assert [t.total for t in found.tallies] == [20, 20, 20]
+    assert not any(m._forward_hooks for m in writer.model.modules())
+    assert found.tallies == sweep(writer, vectors, (0.0, 9.0, 0.0), 20, seed=1).tallies
+    states = writer.states(grammar.sample(5, np.random.default_rng(0)))
+    assert {name: tuple(s.shape) for name, s in states.items()} == {
+        "blocks.0": (5, 16),
+        "blocks.1": (5, 16),
+    }
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"width": 18, "heads": 4}, ValueError, "width = 18 must be a multiple of 2 heads = 8"),
+        ({"blocks": 0}, ValueError, "blocks = 0 must be an integer >= 1"),
+        ({"length": 0}, ValueError, "length = 0"),
+        ({"heads": 1.0}, TypeError, "heads = 1.0 must be an integer"),
+        ({"generator": 3}, TypeError, "generator = 3 must be a torch.Generator"),
+    ],
+)
+def test_bad_models_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        CharacterTransformer(5, **({"generator": seeded(0)} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps = 0 must be an integer >= 1"),
+        ({"batch_size": 1.5}, TypeError, "batch_size = 1.5 must be an integer"),
+        ({"lr": 0.0}, ValueError, "lr = 0.0 must be a finite number > 0"),
+        ({"warm_up": 1.5}, ValueError, r"warm_up = 1.5 must be in \[0, 1\]"),
+        ({"weight_decay": -1.0}, ValueError, "weight_decay = -1.0"),
+    ],
+)
+def test_bad_schedules_are_refused(change, error, message):
+    tokens = VOCABULARY.encode(["ab"], end=True)
+    with pytest.raises(error, match=message):
+        train(small(), tokens, Schedule(**({"steps": 2} | change)), generator=seeded(0))
+
+
+def test_bad_calls_are_refused():
+    model = small()
+    with pytest.raises(ValueError, match="there are 21 tokens, allowed are at most length = 20"):
+        model(torch.zeros(1, 21, dtype=torch.long))
+    with pytest.raises(ValueError, match="two at least in each text"):
+        train(model, VOCABULARY.encode([""]), Schedule(2), generator=seeded(0))
+    with pytest.raises(TypeError, match=r"generator = 0 must be a torch.Generator"):
+        train(model, VOCABULARY.encode(["a"]), Schedule(2), generator=0)
+    with pytest.raises(TypeError, match=r"generator = None must be a torch.Generator"):
+        generate(model, VOCABULARY, 1, generator=None)
+    with pytest.raises(ValueError, match="n = 0 must be an integer >= 1"):
+        generate(model, VOCABULARY, 0, generator=seeded(0))
+    with pytest.raises(ValueError, match="temperature = -1 must be"):
+        generate(model, VOCABULARY, 1, generator=seeded(0), temperature=-1)
+    with pytest.raises(ValueError, match="'z' is no character of"):
+        generate(model, VOCABULARY, 1, generator=seeded(0), prefix="z")
+    with pytest.raises(ValueError, match="leaves no room within 3 characters"):
+        generate(model, VOCABULARY, 1, generator=seeded(0), prefix="abc", longest=3)
+    diverging = small(dtype=torch.float32)
+    with torch.no_grad():
+        diverging.head.weight.fill_(float("nan"))
+    with pytest.raises(ArithmeticError, match="the loss is nan at step 0"):
+        train(diverging, VOCABULARY.encode(["a"]), Schedule(2), generator=seeded(0))
+
+
+@pytest.mark.parametrize(
+    ("characters", "error", "message"),
+    [
+        ("", ValueError, "must be different ones"),
+        ("aba", ValueError, "'aba' must be different"),
+        (3, TypeError, "must be a string"),
+    ],
+)
+def test_bad_vocabularies_are_refused(characters, error, message):
+    with pytest.raises(error, match=message):
+        CharacterVocabulary(characters)
+
+
+def test_texts_are_encoded_and_read_back():
+    vocabulary = CharacterVocabulary.of(["the cook.", "äß→"])
+    assert json.loads(json.dumps(vocabulary.characters)) == "".join(sorted(set("the cook.äß→")))
+    given = ["", "the cook.", "→ä"]
+    encoded = vocabulary.encode(given, end=True)
+    assert encoded["attention_mask"].sum(1).tolist() == [2, 11, 4]
+    assert vocabulary.decode(encoded["input_ids"][:, 1:]) == given
+    with pytest.raises(TypeError, match="must be a sequence of strings"):
+        vocabulary.encode("the")
+    with pytest.raises(ValueError, match="texts are empty"):
+        vocabulary.encode([])
+    with pytest.raises(ValueError, match=r"'x' is no character"):
+        vocabulary.encode(["x"])
+    with pytest.raises(ValueError, match="token 99 must be in"):
+        vocabulary.decode([[99]])
