@@ -1,8 +1,11 @@
 """Steered networks against the shift put in by hand, and what contexts leave behind: nothing."""
 
+import copy
 import dataclasses
+import pickle
 from collections import OrderedDict, namedtuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -241,3 +244,180 @@ def test_no_hook_is_left_wherever_an_exception_comes(monkeypatch, error, place, 
     with steering:
         assert not torch.equal(model(tokens), bare)
     assert not any(hooks(model))
+
+
+def test_gradients_flow_through_and_into_vectors():
+    model, tokens = Tiny(), ids()
+    v = vector().requires_grad_()
+    with Steering(model, {1: v}, 0.7):
+        found = torch.autograd.grad(model(tokens).square().sum(), [v, model.embedding.weight])
+        again = torch.autograd.grad(model(tokens).square().sum(), [v])
+    wanted = by_hand(model, tokens, {1: 0.7 * v}).square().sum()
+    for a, b in zip(found, torch.autograd.grad(wanted, [v, model.embedding.weight]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert torch.equal(again[0], found[0])
+
+
+def test_other_modes_of_autograd_and_vectors_made_in_inference_mode():
+    model, tokens = Tiny(), ids()
+    wanted = by_hand(model, tokens, {1: 0.4 * vector()})
+    with torch.inference_mode():
+        steering, inside = Steering(model, {1: vector()}), vector()
+        with steering:
+            assert same_bits(model(tokens), wanted)
+    with steering, torch.no_grad():
+        assert same_bits(model(tokens), wanted)
+    with Steering(model, {1: inside}):
+        steered = model(tokens)
+        steered.sum().backward()
+    assert same_bits(steered, wanted)
+
+
+def test_arrays_take_the_dtype_of_the_block():
+    v = vector()
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        model, tokens = Tiny(dtype=dtype), ids()
+        wanted = by_hand(model, tokens, {1: 0.4 * v.to(dtype)})
+        for given_ in (v.numpy(), v.tolist(), v.to(dtype)):
+            with Steering(model, {1: given_}):
+                assert same_bits(model(tokens), wanted)
+    model = Tiny(dtype=torch.float32)
+    with Steering(model, {1: v.numpy()}), torch.autocast("cpu", torch.bfloat16):
+        assert model(ids()).dtype == torch.bfloat16
+
+
+def test_observers_see_the_steered_output():
+    model, tokens, seen = Tiny(), ids(), []
+    handle = model.blocks[1].register_forward_hook(lambda *a: seen.append(a[-1]))
+    model(tokens)
+    with Steering(model, {1: vector()}, 2.0):
+        model(tokens)
+    assert same_bits(seen[1], seen[0] + 2.0 * vector())
+    assert sum(hooks(model)) == 1
+    handle.remove()
+
+
+def test_copies_stop_being_steered_with_the_context_and_nothing_is_saved():
+    model, tokens = Tiny(), ids()
+    bare = model(tokens)
+    with Steering(model, {1: vector()}):
+        twin = copy.deepcopy(model)
+        assert same_bits(twin(tokens), model(tokens))
+        with pytest.raises(TypeError, match=r"layer 'blocks.1' is being steered: leave"):
+            pickle.dumps(model.blocks[1])
+        assert list(model.state_dict()) == list(twin.state_dict())
+    assert same_bits(twin(tokens), bare)
+
+
+def test_compiled_models_and_overlapping_contexts():
+    model, tokens = Tiny().requires_grad_(False), ids()
+    compiled = torch.compile(model, backend="eager")
+    bare, wanted = compiled(tokens), by_hand(model, tokens, {1: 0.4 * vector()})
+    first, second = Steering(compiled, {1: vector()}), Steering(compiled, {1: -vector()})
+    first.__enter__()
+    assert same_bits(compiled(tokens), wanted)
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert same_bits(compiled(tokens), by_hand(model, tokens, {}))
+    second.__exit__(None, None, None)
+    assert same_bits(compiled(tokens), bare)
+    assert torch._dynamo.eval_frame._stance.stance == "default"
+
+
+V = vector()
+WRONG = [
+    ({1: V.float()}, 1, TypeError, r"'blocks.1' have dtype torch.float32, the block has "
+     r"torch.float64: cast them by .to\(torch.float64\)"),
+    ({1: V.long()}, 1, TypeError, "'blocks.1' have dtype torch.int64, must be floating"),
+    ({1: V.to("meta")}, 1, ValueError, "'blocks.1' are on the device meta"),
+    ({1: V * torch.nan}, 1, ValueError, "'blocks.1' hold NaN or infinite entries"),
+    ({1: V[:0]}, 1, ValueError, r"'blocks.1' have shape \(0,\), must be \(d,\) or \(k, d\)"),
+    ({1: V[None, None]}, 1, ValueError, r"'blocks.1' have shape \(1, 1, 6\)"),
+    ({1: ["a"]}, 1, TypeError, "vectors of layer 'blocks.1' have dtype <U1"),
+    ({"blocks.9": V}, 1, ValueError, "no layer 'blocks.9' in Tiny; its blocks are"),
+    ({3: V}, 1, ValueError, "no block 3; the 3 blocks are"),
+    ({0: V, "blocks.0": V}, 1, ValueError, "'blocks.0', which stands there already"),
+    ({}, 1, ValueError, "vectors hold no layer"),
+    ([], 1, ValueError, "vectors hold no concept"),
+    (V, 1, TypeError, "must be a mapping by layer, or a sequence"),
+    ([V], 1, TypeError, r"vectors hold tensor\(\[(.|\n)* must be mappings by layer"),
+    ({1: V}, [1], TypeError, r"coefficient = \[1\] must be a finite number"),
+    ({1: V}, "1", TypeError, "coefficient = '1' must be a finite number"),
+    ({1: V}, True, TypeError, "coefficient = True must be a finite number"),
+    ({1: V}, np.inf, ValueError, "coefficient = inf must be a finite number"),
+    ([{1: V}, {1: V}], [1], ValueError, "1 coefficients are given for 2 concepts"),
+    ([{1: V}, {1: V}], [1, np.nan], ValueError, "coefficient = nan must be a finite number"),
+    ([{1: V}, {1: V[:3]}], 1, ValueError, "layer 'blocks.1' have 6 and 3 entries"),
+    ({1: 1e300 * V}, 1e300, ValueError, "layer 'blocks.1' is too large for torch.float64"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("vectors", "coefficient", "error", "match"), WRONG)
+def test_what_is_wrong_is_named(vectors, coefficient, error, match):
+    model = Tiny()
+    with pytest.raises(error, match=match):
+        Steering(model, vectors, coefficient)
+    assert not any(hooks(model))
+
+
+def test_what_is_wrong_with_a_model_or_an_output_is_named():
+    with pytest.raises(ValueError, match=r"component = 1, but layer 'blocks.0' has 1 vectors"):
+        Steering(Tiny(), {0: V}, component=1)
+    with pytest.raises(ValueError, match=r"'blocks.0' are on cpu, the block is on meta: move them"):
+        Steering(Tiny().to("meta"), {0: V})
+    with pytest.raises(ValueError, match=r"layer 'blocks.0' is on the device meta"):
+        Steering(Tiny().to("meta"), {0: V.numpy()})
+    with pytest.raises(TypeError, match=r"model = 'model' must be a torch.nn.Module"):
+        Steering("model", {0: V})
+    model = Tiny()
+    with (
+        pytest.raises(ValueError, match=r"'blocks.0' puts out shape \(4, 5, 6\), its .* has 3"),
+        Steering(model, {0: V[:3]}),
+    ):
+        model(ids())
+    model.blocks[0].forward = lambda h: None
+    with (
+        pytest.raises(TypeError, match=r"layer 'blocks.0' returns NoneType, must be a tensor"),
+        Steering(model, {0: V}),
+    ):
+        model(ids())
+    steering = Steering(model, {0: V})
+    model.float()
+    with pytest.raises(TypeError, match="cast them"), steering:
+        pass
+    assert not any(hooks(model))
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "Llama"])
+def test_generation_of_hugging_face_models_is_steered_at_every_token(kind):
+    transformers = pytest.importorskip("transformers", reason="the extra [concepts] is missing")
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=2,
+        vocab_size=40, intermediate_size=24, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        name = {"GPT2": "GPT2LMHeadModel", "Llama": "LlamaForCausalLM"}[kind]
+        model = getattr(transformers, name)(config).eval()
+    prompt, v = ids(3, 4) + 3, 3 * vector(1, torch.float32, 16)
+
+    def write(**options):
+        return model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, min_new_tokens=8,
+            do_sample=False, output_logits=True, return_dict_in_generate=True, **options,
+        )  # fmt: skip
+
+    bare = write()
+    with Steering(model, {0: v, 1: v}, 1.0):
+        cached, plain = write(), write(use_cache=False)
+        with torch.no_grad():
+            h = model(prompt, output_hidden_states=True).hidden_states
+    with torch.no_grad():
+        assert same_bits(h[1], model(prompt, output_hidden_states=True).hidden_states[1] + v)
+    for a, b in zip(cached.logits, plain.logits, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(cached.logits[-1], bare.logits[-1])
+    with Steering(model, {0: v}, 0):
+        unsteered = write()
+    assert torch.equal(unsteered.sequences, bare.sequences)
+    assert all(same_bits(a, b) for a, b in zip(unsteered.logits, bare.logits, strict=True))

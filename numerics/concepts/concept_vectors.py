@@ -136,9 +136,17 @@ def scaled_vector(name: str, coefficient: float, vector: Tensor) -> Tensor:
     if vector.is_meta:
         raise ValueError(f"layer {name!r} is on the device meta: it cannot be steered")
     with torch.inference_mode(False):
-        shift = coefficient * vector
+        shift = _product(coefficient, vector)
     if not torch.isfinite(shift).all():
         raise ValueError(
             f"{coefficient} times the vector of layer {name!r} is too large for {vector.dtype}"
         )
     return shift
+
+
+def _product(coefficient: float, vector: Tensor) -> Tensor:
+    """For vectors that are learned without anything kept: backward passes may come repeatedly."""
+    if not vector.requires_grad:
+        return coefficient * vector
+    exact = vector.double()
+    return torch.zeros_like(exact).add(exact, alpha=coefficient).to(vector.dtype)
