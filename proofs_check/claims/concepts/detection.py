@@ -96,7 +96,7 @@ def rfm_scores(train: Floats, y: NDArray[np.int64], held_out: Floats) -> Floats:
     from numerics.rfm.estimators import RFMClassifier
 
     model = RFMClassifier(bandwidth=1.0, rounds=4, ridge=1e-3, progress=False)
-    found: Floats = model.fit(train, y).predict_proba(held_out)[:, 1]
+    found: Floats = model.fit(train, y).predict_proba(held_out)[:, 1].astype(np.float64)
     return found
 
 
