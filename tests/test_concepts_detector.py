@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
+from numerics.concepts import detector_base
 from numerics.concepts.crossfit import Plan, cross_fit, parts
 from numerics.concepts.detector import ConceptDetector, ConceptRegressor
 from numerics.concepts.probes import PROBES, fit_probe
 from numerics.concepts.rfm_probe import tuned_machine
-from numerics.concepts.targets import Target
+from numerics.concepts.targets import Target, auc
 from numerics.rfm.kernel_agop import agop_of_kernel_machine
 
 
@@ -31,8 +33,8 @@ def gaussian(n=120, d=6, classes=2, shift=2.0, seed=0):
     return X, Target(y.astype(float), classes)
 
 
-def fitted(kind, X, target, k=None):
-    return fit_probe(kind, X, target, k, np.random.default_rng(0))
+def fitted(kind, X, target, k=None, **options):
+    return fit_probe(kind, X, target, k, np.random.default_rng(0), **options)
 
 
 def unit(v):
@@ -74,6 +76,10 @@ def test_linear_and_logistic_are_scikit_learns(n, d):
         X, target.index
     )
     assert abs(logistic.vectors[0] @ unit(model.coef_[0]) - 1) < 1e-5
+    predictions = partial(fitted, X=X, target=target, features="predictions")
+    assert np.allclose(predictions("linear").features(X)[:, 0], peer.predict(X), atol=1e-8)
+    decisions = predictions("logistic").features(X)[:, 0]
+    assert np.allclose(decisions, model.decision_function(X), rtol=1e-3, atol=1e-3)
 
 
 def test_rfm_vectors_are_those_of_the_agop():
@@ -86,13 +92,34 @@ def test_rfm_vectors_are_those_of_the_agop():
     agop = agop_of_kernel_machine(*args, centring=probe.chosen["centring"]).numpy()
     _, vectors = np.linalg.eigh(agop)
     assert np.allclose(np.abs(probe.vectors @ vectors[:, :-3:-1]), np.eye(2), atol=1e-6)
+    predictions = fitted("rfm", X, target, 2, features="predictions").features(X)
+    assert np.array_equal(predictions, machine.predict(torch.tensor(X)).numpy())
 
 
 @pytest.mark.parametrize("kind", PROBES)
-def test_labels_of_a_fold_change_nothing_in_its_own_projections(kind):
-    """Exactly: flipping all labels of a fold leaves its projections bit-identical."""
+@pytest.mark.parametrize("classes", [2, 3])
+def test_vectors_and_directions_do_not_depend_on_the_features(kind, classes):
+    X, target = gaussian(60, 4, classes)
+    model = ConceptDetector(kind, folds=2, random_state=0)
+    other = clone(model).set_params(features="predictions")
+    for fit in (model, other):
+        fit.fit(X, target.index)
+    assert np.array_equal(model.vectors_[0], other.vectors_[0])
+    assert np.array_equal(model.directions(1)[0], other.directions(1)[0])
+    if kind in ("mean_difference", "pca"):
+        assert np.array_equal(model.decision_function(X), other.decision_function(X))
+
+
+KINDS_AND_FEATURES = [(kind, "projections") for kind in PROBES] + [
+    (kind, "predictions") for kind in ("rfm", "linear", "logistic")
+]
+
+
+@pytest.mark.parametrize(("kind", "features"), KINDS_AND_FEATURES)
+def test_labels_of_a_fold_change_nothing_in_its_own_features(kind, features):
+    """Exactly: flipping all labels of a fold leaves its features bit-identical."""
     X, target = gaussian(60, 8)
-    plan = Plan(kind, 3, 3, 0)
+    plan = Plan(kind, 3, 2, 0, features=features)
     folds = list(parts(target, plan))
     _, test = folds[0]
     flipped = target.numbers.copy()
@@ -102,22 +129,46 @@ def test_labels_of_a_fold_change_nothing_in_its_own_projections(kind):
     assert np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("kind", PROBES)
-def test_random_labels_leave_chance(kind):
-    """d ≫ n, where probes separate any labels: neither held-out nor out-of-fold scores do."""
-    n, d, seeds = 60, 150, 4
-    held_out, out_of_fold = [], []
+def null_deviation(positive, negative):
+    """Standard deviation of the AUC of scores that know nothing of the labels (Mann–Whitney)."""
+    return np.sqrt((positive + negative + 1) / (12 * positive * negative))
+
+
+@pytest.mark.parametrize(("kind", "features"), KINDS_AND_FEATURES)
+def test_random_labels_leave_chance(kind, features, monkeypatch):
+    """d ≫ n, where probes separate any labels: neither out-of-fold nor held-out scores do.
+
+    A fold's AUC has the Mann–Whitney deviation exactly, as its labels are in random order given
+    all that the other folds' probe knows. The AUCs of a data set's two folds are correlated, so
+    that their mean deviates as much at most; data sets are independent.
+    """
+    n, d, seeds, folds = 64, 128, 3, 2
+    cross_fits = []
+
+    def spied(*arguments):
+        cross_fits.append(cross_fit(*arguments))
+        return cross_fits[-1]
+
+    monkeypatch.setattr(detector_base, "cross_fit", spied)
+    in_sample, out_of_fold, held_out = [], [], []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        X, y = rng.normal(size=(2 * n, d)).astype(np.float32), rng.permutation(np.arange(2 * n) % 2)
-        target = Target(y[:n].astype(float), 2)
-        scores = cross_fit({0: X[:n]}, target, Plan(kind, 1, 3, seed)).features[0][:, 0]
-        out_of_fold.append(roc_auc_score(y[:n], scores))
-        detector = ConceptDetector(kind, vectors_per_layer=1, folds=3, random_state=seed)
-        held_out.append(roc_auc_score(y[n:], detector.fit(X[:n], y[:n]).decision_function(X[n:])))
-    # Each AUC has a standard deviation of about 1/√(12·n/4)·√… = 0.075: four of the mean's.
-    assert abs(np.mean(out_of_fold) - 0.5) < 0.15
-    assert abs(np.mean(held_out) - 0.5) < 0.15
+        X, y = rng.normal(size=(2 * n, d)).astype(np.float32), np.arange(2 * n) % 2
+        y = np.concatenate([rng.permutation(y[:n]), rng.permutation(y[n:])])
+        model = ConceptDetector(
+            kind, features=features, vectors_per_layer=1, folds=folds, random_state=seed
+        )
+        held_out.append(auc(model.fit(X[:n], y[:n]).decision_function(X[n:]), y[n:] == 1))
+        in_sample.append(auc(cross_fits[-1].probes[0].features(X[:n])[:, 0], y[:n] == 1))
+        target, scores = Target(y[:n].astype(float), 2), cross_fits[-1].features[0][:, 0]
+        plan = model._plan()
+        for _, fold in parts(target, plan):
+            out_of_fold.append(auc(scores[fold], y[fold] == 1))
+    deviations = 4 / np.sqrt(seeds)
+    bound = deviations * null_deviation(n / folds / 2, n / folds / 2)
+    assert abs(np.mean(out_of_fold) - 0.5) < bound
+    assert np.mean(in_sample) - 0.5 > bound  # what a leak would look like
+    assert abs(np.mean(held_out) - 0.5) < deviations * null_deviation(n / 2, n / 2)
 
 
 def xor(n, d=6, seed=0):
@@ -125,16 +176,23 @@ def xor(n, d=6, seed=0):
     return X, (X[:, 0] * X[:, 1] > 0).astype(int)
 
 
-def test_rfm_finds_the_product_that_linear_probes_miss():
-    X, y = xor(600)
-    train, test = slice(0, 300), slice(300, None)
-    areas = {}
-    for kind in ("rfm", "linear"):
-        model = ConceptDetector(kind, "rfm", vectors_per_layer=2, random_state=0)
-        scores = model.fit(X[train], y[train]).decision_function(X[test])
-        areas[kind] = roc_auc_score(y[test], scores)
-    assert areas["rfm"] > 0.9
-    assert areas["linear"] < 0.65
+@pytest.mark.parametrize(
+    ("aggregator", "features"), [("rfm", "projections"), ("linear", "predictions")]
+)
+def test_rfm_finds_the_product_that_linear_probes_miss(aggregator, features):
+    X, y = xor(500)
+    train, test = slice(0, 250), slice(250, None)
+
+    def area(probe, aggregator, features):
+        options = {"features": features, "vectors_per_layer": 2, "folds": 3, "random_state": 0}
+        model = ConceptDetector(probe, aggregator, **options).fit(X[train], y[train])
+        return auc(model.decision_function(X[test]), y[test] == 1)
+
+    assert area("rfm", aggregator, features) > 0.9
+    # The law of each class is symmetric about 0, so that a linear score's AUC is ½.
+    deviation = null_deviation(y[test].sum(), (1 - y[test]).sum())
+    for linear in ("linear", "logistic", "mean_difference"):
+        assert abs(area(linear, "linear", features) - 0.5) < 4 * deviation
 
 
 def test_settled_axes_agree_between_folds_where_eigenvectors_do_not():
@@ -155,13 +213,14 @@ def test_settled_axes_agree_between_folds_where_eigenvectors_do_not():
     assert full[False] < np.cos(np.pi / 4)
 
 
-@pytest.mark.parametrize("kind", PROBES)
-def test_aggregate_is_at_least_the_best_layer(kind):
+@pytest.mark.parametrize(("kind", "features"), KINDS_AND_FEATURES)
+def test_aggregate_is_at_least_the_best_layer(kind, features):
     rng = np.random.default_rng(0)
     y = np.arange(400) % 2
     stack = rng.normal(size=(400, 3, 5))
     stack[:, :, 0] += y[:, None]
-    model = ConceptDetector(kind, random_state=0).fit(stack[:200], y[:200])
+    model = ConceptDetector(kind, features=features, folds=3, random_state=0)
+    model.fit(stack[:200], y[:200])
     layers = model.layer_scores(stack[200:])
     best = max(roc_auc_score(y[200:], layers[:, i]) for i in range(3))
     assert roc_auc_score(y[200:], model.decision_function(stack[200:])) >= best
@@ -205,6 +264,8 @@ def test_inputs_of_all_kinds_and_copies():
         ({"y": np.arange(50) % 2}, "60 samples, y has 50"),
         ({"probe": "svm"}, "probe = 'svm'"),
         ({"aggregator": "mean"}, "aggregator = 'mean'"),
+        ({"features": "scores"}, "features = 'scores' must be one of 'projections', 'predictions'"),
+        ({"features": None}, "features = None"),
         ({"folds": 1}, "folds = 1"),
         ({"vectors_per_layer": 0}, "vectors_per_layer = 0"),
         ({"states": {}}, "empty mapping"),
@@ -248,3 +309,11 @@ def test_numeric_concept(probe):
     assert model.score(X[120:], y[120:]) > 0.95
     assert model.directions()[1][2] > 0.95
     assert model.layer_scores(X).shape == (160, 2)
+
+
+def test_product_as_a_numeric_concept():
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    y = 5 + 2 * X[:, 0] * X[:, 1]
+    for features, low, high in (("predictions", 0.8, 1), ("projections", -1, 0.1)):
+        model = ConceptRegressor("rfm", features=features, folds=2, random_state=0)
+        assert low < model.fit(X[:200], y[:200]).score(X[200:], y[200:]) < high

@@ -50,10 +50,58 @@ def test_regressor_is_saved(tmp_path):
     assert np.array_equal(saving.load_directions(tmp_path / "a")[7], model.directions()[7])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("aggregator", "classes"), [("linear", 2), ("logistic", 3)])
+def test_machines_of_probes_are_saved(tmp_path, dtype, aggregator, classes):
+    layers, y = states(classes=classes)
+    layers = {name: X.astype(dtype) for name, X in layers.items()}
+    model = ConceptDetector("rfm", aggregator, features="predictions", folds=2, random_state=0)
+    saving.save(model.fit(layers, y), tmp_path / "a")
+    loaded = saving.load(tmp_path / "a")
+    assert loaded.get_params() == model.get_params()
+    assert loaded.probes_["low"].machine.centres.numpy().dtype == dtype
+    for n in (60, 7, 1):
+        some = {name: X[:n] for name, X in layers.items()}
+        for method in ("decision_function", "layer_scores"):
+            assert np.array_equal(getattr(loaded, method)(some), getattr(model, method)(some))
+    saving.save(loaded, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("probe", ["linear", "rfm"])
+def test_regressor_of_predictions_is_saved(tmp_path, probe):
+    layers, _ = states()
+    y = layers["low"][:, 2] * 3.0 + 1
+    model = ConceptRegressor(probe, features="predictions", folds=2, random_state=0).fit(layers, y)
+    saving.save(model, tmp_path / "a")
+    assert np.array_equal(saving.load(tmp_path / "a").predict(layers), model.predict(layers))
+
+
+def test_file_of_version_1_is_read(tmp_path):
+    """It has neither features nor offsets."""
+    layers, y = states()
+    path = saved(tmp_path)
+    description, arrays = saving._read(path)
+    description["version"] = 1
+    del description["parameters"]["features"], description["kernel"]
+    for i in range(len(layers)):
+        del arrays[f"layers.{i}.offset"]
+    text = json.dumps(description)
+    envelope = {"description": text, "digest": saving._digest(text, arrays)}
+    library = pytest.importorskip("safetensors.numpy")
+    library.save_file(arrays, path, metadata={saving.FORMAT: json.dumps(envelope)})
+    model = ConceptDetector("mean_difference", random_state=0).fit(layers, y)
+    loaded = saving.load(path)
+    assert np.array_equal(loaded.decision_function(layers), model.decision_function(layers))
+    assert loaded.features == "projections"
+
+
 def test_same_seed_same_bytes(tmp_path):
     layers, y = states()
-    for name in ("a", "b"):
-        saving.save(ConceptDetector("rfm", "rfm", random_state=3).fit(layers, y), tmp_path / name)
+    for name, features in (("a", "projections"), ("b", "projections"), ("c", "predictions")):
+        model = ConceptDetector("rfm", "rfm", features=features, folds=2, random_state=3)
+        saving.save(model.fit(layers, y), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -95,7 +143,7 @@ def test_other_files_are_refused(tmp_path):
         saving.load(tmp_path / "none")
 
 
-@pytest.mark.parametrize(("version", "match"), [(2, "newer"), (1, "edited")])
+@pytest.mark.parametrize(("version", "match"), [(3, "newer"), (2, "edited"), (1, "edited")])
 def test_newer_version_and_edited_description_are_refused(tmp_path, version, match):
     path = saved(tmp_path)
     content = path.read_bytes()

@@ -1,20 +1,19 @@
-"""From the projections of all layers to one score: linear, logistic or by a feature machine."""
+"""From the features of all layers to one score: linear, logistic or by a feature machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from ..rfm.machine import Machine
 from ..validation import choice
 from .probes import logistic_path
-from .rfm_probe import tuned_machine
+from .rfm_probe import contiguous, predicted, tuned_machine
 from .targets import Numbers, Target
 
 SHRINKAGES = tuple(10.0**power for power in range(-5, 2))
@@ -23,11 +22,11 @@ SHRINKAGES = tuple(10.0**power for power in range(-5, 2))
 
 @dataclass(frozen=True, eq=False)
 class Aggregate:
-    """A fitted aggregator: scores of standardised projections.
+    """A fitted aggregator: scores of standardised features, the projections or predictions.
 
     Attributes:
         kind: "linear", "logistic" or "rfm".
-        centre: Mean of the projections, shape (p,).
+        centre: Mean of the features, shape (p,).
         scale: Their standard deviation, 1 where they are constant, shape (p,).
         weights: Coefficients, shape (p, c); None for "rfm".
         offset: What is added to the scores, shape (c,).
@@ -45,8 +44,7 @@ class Aggregate:
         """Scores, shape (n, 1) for two classes or a numeric concept, (n, C) for C > 2."""
         z = (features - self.centre) / self.scale
         if self.machine is not None:
-            raw: Numbers = self.machine.predict(torch.from_numpy(z)).numpy() + self.offset
-            return raw
+            return predicted(self.machine, z) + self.offset
         assert self.weights is not None
         return z @ self.weights + self.offset
 
@@ -54,12 +52,12 @@ class Aggregate:
 def fit_aggregate(
     kind: str, features: Numbers, target: Target, generator: np.random.Generator
 ) -> Aggregate:
-    """Fit an aggregator to out-of-fold projections.
+    """Fit an aggregator to out-of-fold features.
 
     Args:
         kind: "linear": ridge regression on what `Target.outputs` says, λ chosen by leaving one
             out. "logistic": C = 1. "rfm": a recursive feature machine, tuned as the probe is.
-        features: Projections, shape (n, p).
+        features: Shape (n, p).
         target: Of the n samples.
         generator: Of the part that tunes "rfm".
     """
@@ -98,12 +96,7 @@ def _logistic(z: Numbers, target: Target, generator: np.random.Generator) -> Fit
 
 def _rfm(z: Numbers, target: Target, generator: np.random.Generator) -> Fitted:
     machine, _ = tuned_machine(z, target, generator)
-    # Products of matrices round differently in another layout, and files hold only one.
-    metric, alpha = machine.metric, machine.alpha.contiguous()
-    if metric.M is not None and metric.root is not None:
-        metric = replace(metric, M=metric.M.contiguous(), root=metric.root.contiguous())
-    machine = replace(machine, alpha=alpha, metric=metric, centres=machine.centres.contiguous())
-    return None, np.zeros(machine.alpha.shape[1]), machine
+    return None, np.zeros(machine.alpha.shape[1]), contiguous(machine)
 
 
 FITS: dict[str, Callable[[Numbers, Target, np.random.Generator], Fitted]] = {

@@ -1,4 +1,4 @@
-"""Cross-fitting: every sample is projected onto vectors that never saw its label."""
+"""Cross-fitting: every sample's features come from probes that never saw its label."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Plan:
         folds: Number of parts, at least 2.
         seed: Of the folds and of the parts that choose parameters.
         settle: Whether eigenvectors are settled; see `axes`. False is for comparison.
+        features: Projections or predictions; see `probes.FEATURES`.
     """
 
     probe: str
@@ -31,6 +32,7 @@ class Plan:
     folds: int
     seed: int
     settle: bool = True
+    features: str = "projections"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class CrossFit:
 
     Attributes:
         probes: Fitted to all samples, by layer.
-        features: Projections of each sample by the probes of the other folds, (n, k) by layer.
+        features: Of each sample by the probes of the other folds, (n, width) by layer.
     """
 
     probes: Mapping[Layer, Probe]
@@ -55,8 +57,8 @@ def cross_fit(
     """Fit the probes of every layer, once for each fold's complement and once to all samples.
 
     The folds are shuffled, and hold each class in its proportion. The labels of a fold change
-    nothing in its own samples' projections: not the vectors, nor their number, order or signs, nor
-    the parameters that validation chose for them.
+    nothing in its own samples' features: not the vectors, nor their number, order or signs, nor the
+    predictions, nor the parameters that validation chose for them.
 
     Args:
         layers: States (n, d) by layer.
@@ -69,11 +71,11 @@ def cross_fit(
     probes, features = {}, {}
     for number, (name, X) in enumerate(layers.items()):
         probes[name] = _fit(X, target, plan, number, 0)
-        held_out = np.empty((len(X), len(probes[name].axes)))
+        held_out = np.empty((len(X), probes[name].width))
         for fold, (train, test) in enumerate(folds, 1):
             probe = _fit(X[train], target.rows(train), plan, number, fold)
             # With fewer samples than vectors a fold may span less than all samples do.
-            held_out[test] = _padded(probe.project(X[test]), held_out.shape[1])
+            held_out[test] = _padded(probe.features(X[test]), held_out.shape[1])
         features[name] = held_out
     return CrossFit(probes, features)
 
@@ -91,7 +93,15 @@ def parts(target: Target, plan: Plan) -> Iterator[tuple[Indices, Indices]]:
 
 def _fit(X: Any, target: Target, plan: Plan, layer: int, fold: int) -> Probe:
     generator = np.random.default_rng([plan.seed, layer, fold])
-    return fit_probe(plan.probe, X, target, plan.vectors, generator, settle=plan.settle)
+    return fit_probe(
+        plan.probe,
+        X,
+        target,
+        plan.vectors,
+        generator,
+        settle=plan.settle,
+        features=plan.features,
+    )
 
 
 def _padded(features: Numbers, width: int) -> Numbers:

@@ -21,9 +21,10 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
     """Detects a concept in the hidden states of all layers (paper A).
 
     In each layer a probe finds concept vectors. The states' projections onto them, of all layers
-    together, go into an aggregator. Each sample's projections that the aggregator learns from are
-    onto vectors that the other folds gave, so that no label reaches it through the probe; the final
-    vectors are those of all samples.
+    together, go into an aggregator; or the probes' own predictions, which is stacked generalisation
+    (Wolpert, Neural Networks 5, 1992). What the aggregator learns of a sample comes from the probes
+    of the other folds, so that no label reaches it through the probe; the final probes are fitted
+    to all samples. Vectors and directions are the same either way.
 
     States are a mapping from layers to (n, d_ℓ), an array (n, layers, d) whose layers are named
     0, 1, …, or an array (n, d) of the one layer 0; NumPy's or torch's, on any device. float16 and
@@ -36,6 +37,12 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
             or "pca" (of the differences of pairs, one of each class); see `probes`.
         aggregator: "linear" (ridge), "logistic", "rfm", or None: the mean of the layers' own
             linear scores, so that nothing is learned across layers.
+        features: What the aggregators see of a layer: "projections", or "predictions", one number,
+            or for C > 2 classes C. Of "rfm" these are the outputs of the machine whose AGOP gives
+            the vectors. No linear or logistic aggregator can read a concept like the sign of x₁x₂
+            off projections, but off predictions it can. They need the machine with its states, (n,
+            d) in each layer, also in files. Predictions of "linear" and "logistic" are projections
+            in other units; those of "mean_difference" and "pca" are the projections.
         vectors_per_layer: Vectors of "rfm" and "pca", by default 5, never more than d. The other
             probes give one vector, or for C > 2 classes C, and ignore it.
         folds: Of the cross-fitting; each class needs as many samples. They are shuffled by the
@@ -107,8 +114,7 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
     def layer_scores(self, states: States) -> Numbers:
         """Each layer's own score: (n, layers); for C > 2 classes (n, layers, C).
 
-        It comes from an aggregator of the same kind that was fitted to this layer's projections
-        alone.
+        It comes from an aggregator of the same kind that was fitted to this layer's features alone.
         """
         return self._squeezed(self._layer_scores(self._features(states)))
 
@@ -163,6 +169,7 @@ class ConceptRegressor(RegressorMixin, ConceptMachine):  # type: ignore[misc]
     Args:
         probe: "rfm" or "linear".
         aggregator: "linear", "rfm", or None for the mean of the layers' own linear predictions.
+        features: What the aggregators see of a layer: "projections" or the probe's "predictions".
         vectors_per_layer: Vectors of "rfm", by default 5; "linear" gives one.
         folds: Of the cross-fitting, shuffled; as many samples are needed.
         random_state: Of the folds, and of the parts that tune the probes.

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..validation import choice, integer
 from .aggregators import Aggregate, fit_aggregate
 from .crossfit import Plan, cross_fit
-from .probes import Probe
+from .probes import FEATURES, Probe
 from .states import Array, Layer, as_array, by_layer, from_tensor, split_layers
 from .targets import Numbers, Target
 
@@ -31,12 +31,14 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         probe: str = "rfm",
         aggregator: str | None = "linear",
         *,
+        features: str = "projections",
         vectors_per_layer: int | None = None,
         folds: int = 5,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.probe = probe
         self.aggregator = aggregator
+        self.features = features
         self.vectors_per_layer = vectors_per_layer
         self.folds = folds
         self.random_state = random_state
@@ -45,12 +47,13 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         choice("probe", self.probe, self._probes)
         if self.aggregator is not None:
             choice("aggregator", self.aggregator, self._aggregators)
+        features = choice("features", self.features, FEATURES)
         vectors = self.vectors_per_layer
         if vectors is not None:
             integer("vectors_per_layer", vectors, 1)
         folds = integer("folds", self.folds, 2)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        return Plan(self.probe, vectors, folds, seed)
+        return Plan(self.probe, vectors, folds, seed, features=features)
 
     def _learn(self, layers: Mapping[Layer, Array], target: Target, plan: Plan) -> None:
         """Fit probes and aggregators, and set the fitted attributes."""
@@ -128,7 +131,7 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     def _features(self, states: Any) -> dict[Layer, Numbers]:
         layers = self._read_again(states)
-        return {name: self.probes_[name].project(X) for name, X in layers.items()}
+        return {name: self.probes_[name].features(X) for name, X in layers.items()}
 
     def _layer_scores(self, features: Mapping[Layer, Numbers]) -> Numbers:
         """Shape (n, layers, outputs)."""

@@ -6,6 +6,10 @@
 - "mean_difference": the mean of a class less the mean of the others.
 - "pca": the top eigenvectors of E ΔΔᵀ, Δ the difference of two states of different classes, over
   all such pairs. It is not centred, as the differences' mean is what is sought.
+
+What a probe says of a state is its projections onto these vectors, or the probe's own prediction.
+The two differ for "rfm", whose machine is not a function of a few projections, and by a factor and
+a constant for "linear" and "logistic"; "mean_difference" and "pca" have projections only.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rfm.machine import Machine
 from ..validation import choice
 from .axes import settled, signed
-from .rfm_probe import tuned_machine
+from .rfm_probe import contiguous, predicted, tuned_machine
 from .targets import Numbers, Target, two_parts
 
 VECTORS = 5
@@ -32,8 +37,27 @@ PENALTIES = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2)
 ASIDE = 0.2
 """Share of the samples that chooses parameters, apart from those that vectors are learned from."""
 
-Found = tuple[Numbers, Numbers | None, Mapping[str, Any]]
-"""Vectors (k, d), the spectrum (k,) if they are eigenvectors, and chosen parameters."""
+FEATURES = ("projections", "predictions")
+"""What a probe says of a state."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a finder finds.
+
+    Attributes:
+        vectors: Of any length and sign, shape (k, d).
+        spectrum: Their eigenvalues, shape (k,), if they are eigenvectors.
+        chosen: The parameters that validation chose.
+        intercepts: Shape (k,), if the vectors are coefficients of predictions.
+        machine: Of "rfm".
+    """
+
+    vectors: Numbers
+    spectrum: Numbers | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    intercepts: Numbers | None = None
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +69,31 @@ class Probe:
         directions: One unit vector for two classes or a numeric concept, shape (1, d), that of the
             second class or of larger numbers; for C > 2 one for each class, shape (C, d).
         axes: What states are projected onto, shape (k, d): the vectors, or settled axes of their
-            span; see `axes.settled`.
+            span, see `axes.settled`; for predictions the coefficients of "linear" and "logistic".
         mean: The states' mean, shape (d,), which is taken off before.
+        offset: What is added to the projections, shape (k,).
         chosen: The parameters that validation chose.
+        machine: For predictions that of "rfm", which holds a copy of the states it was fitted to.
     """
 
     vectors: Numbers
     directions: Numbers
     axes: Numbers
     mean: Numbers
+    offset: Numbers
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    machine: Machine | None = None
 
-    def project(self, X: NDArray[Any]) -> Numbers:
-        """Projections onto the axes, shape (n, k)."""
-        features: Numbers = (X.astype(np.float64) - self.mean) @ self.axes.T
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return len(self.axes) if self.machine is None else self.machine.alpha.shape[1]
+
+    def features(self, X: NDArray[Any]) -> Numbers:
+        """Projections or predictions, shape (n, width)."""
+        if self.machine is not None:
+            return predicted(self.machine, X)
+        features: Numbers = (X.astype(np.float64) - self.mean) @ self.axes.T + self.offset
         return features
 
 
@@ -70,6 +105,7 @@ def fit_probe(
     generator: np.random.Generator,
     *,
     settle: bool = True,
+    features: str = "projections",
 ) -> Probe:
     """Learn the vectors of one layer.
 
@@ -80,17 +116,22 @@ def fit_probe(
         vectors: How many vectors "rfm" and "pca" give, d at most; by default `VECTORS`.
         generator: Of the parts that choose parameters.
         settle: Whether states are projected onto settled axes; False takes the vectors themselves.
+        features: See `FEATURES`.
     """
     finder = FINDERS[choice("probe", kind, PROBES)]
-    found, spectrum, chosen = finder(X, target, vectors or VECTORS, generator)
-    unit = signed(_unit(found), X, target)
-    axes = unit
-    if settle and spectrum is not None:
-        axes = settled(unit, spectrum, X, target)
+    predicts = choice("features", features, FEATURES) == "predictions"
+    found = finder(X, target, vectors or VECTORS, generator)
+    unit = signed(_unit(found.vectors), X, target)
+    axes, offset = unit, np.zeros(len(unit))
+    if settle and found.spectrum is not None:
+        axes = settled(unit, found.spectrum, X, target)
+    if predicts and found.intercepts is not None:
+        axes, offset = found.vectors, found.intercepts
     mean = X.mean(axis=0, dtype=np.float64)
-    directions = _directions(unit, X, target, eigen=spectrum is not None)
+    directions = _directions(unit, X, target, eigen=found.spectrum is not None)
     unit, directions, axes = map(np.ascontiguousarray, (unit, directions, axes))
-    return Probe(unit, directions, axes, mean, chosen)
+    machine = contiguous(found.machine) if predicts and found.machine is not None else None
+    return Probe(unit, directions, axes, mean, offset, found.chosen, machine)
 
 
 def _unit(vectors: NDArray[Any]) -> Numbers:
@@ -127,7 +168,7 @@ def _rfm(X: NDArray[Any], target: Target, k: int, generator: np.random.Generator
     agop = machine.agop.double().cpu().numpy()
     values, vectors = np.linalg.eigh(agop)
     top = slice(None, -min(k, len(values)) - 1, -1)
-    return vectors.T[top], values[top], chosen
+    return Found(vectors.T[top], values[top], chosen, machine=machine)
 
 
 def _mean_difference(
@@ -136,7 +177,7 @@ def _mean_difference(
     k: int,  # noqa: ARG001
     generator: np.random.Generator,  # noqa: ARG001
 ) -> Found:
-    return _mean_shifts(X, target), None, {}
+    return Found(_mean_shifts(X, target))
 
 
 def _pca(
@@ -150,10 +191,10 @@ def _pca(
     rows = _pair_rows(X.astype(np.float64), target)
     if len(rows) >= X.shape[1]:
         values, vectors = np.linalg.eigh(rows.T @ rows)
-        return vectors.T[: -k - 1 : -1], values[: -k - 1 : -1], {}
+        return Found(vectors.T[: -k - 1 : -1], values[: -k - 1 : -1])
     _, singular, right = np.linalg.svd(rows, full_matrices=False)
     k = min(k, len(right))
-    return right[:k], singular[:k] ** 2, {}
+    return Found(right[:k], singular[:k] ** 2)
 
 
 def _pair_rows(X: Numbers, target: Target) -> Numbers:
@@ -220,8 +261,8 @@ def _tuned(
         errors = [judge.error((X[aside] - origin) @ w.T + b) for w, b in fits]
         shrinking = sorted(range(len(grid)), key=lambda i: grid[i], reverse=name == "ridge")
         best = grid[min(shrinking, key=lambda i: errors[i])]
-    coefficients, _ = path(X - X.mean(axis=0), target, (best,))[0]
-    return coefficients, None, {name: best}
+    coefficients, intercepts = path(X - X.mean(axis=0), target, (best,))[0]
+    return Found(coefficients, None, {name: best}, intercepts)
 
 
 def ridge_path(X: Numbers, Y: Numbers, ridges: tuple[float, ...]) -> list[Fit]:

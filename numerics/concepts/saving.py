@@ -3,6 +3,10 @@
 The file holds no code. By any reader of safetensors its steering directions are the tensors
 `layers.<i>.directions`, and their layers' names are in the description; `load_directions` reads
 them without scikit-learn. A digest over the description and all arrays tells edited files.
+
+Feature machines, of an aggregator "rfm" and for predictions of a probe "rfm", are kept with the
+points they were fitted to and three matrices d × d, in the precision of the fit. A probe's are four
+fifths of the states.
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ if TYPE_CHECKING:
 
 FORMAT = "agop-theory.concepts"
 """Key of the description in the file's header."""
-VERSION = 1
+VERSION = 2
+"""1 knew projections only."""
 KINDS = ("ConceptDetector", "ConceptRegressor")
-PARAMETERS = ("probe", "aggregator", "vectors_per_layer", "folds", "random_state")
+PARAMETERS = ("probe", "aggregator", "features", "vectors_per_layer", "folds", "random_state")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -81,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> ConceptDetector | ConceptRegressor:
     made.probes_, made.aggregates_ = {}, {}
     for i, name in enumerate(made.layers_):
         prefix = f"layers.{i}."
-        made.probes_[name] = _probe(arrays, prefix, description["chosen"][i])
+        made.probes_[name] = _probe(arrays, prefix, description, description["chosen"][i])
         made.aggregates_[name] = _aggregate(arrays, prefix + "aggregate.", description)
     made.aggregate_ = None
     if made.aggregator is not None:
@@ -130,6 +135,9 @@ def _described(detector: Any, arrays: Arrays) -> dict[str, Any]:
         chosen.append(dict(detector.probes_[name].chosen))
     if detector.aggregate_ is not None:
         _keep_aggregate(arrays, "aggregate.", detector.aggregate_)
+    machines = _machines(detector)
+    for prefix, machine in machines.items():
+        _keep_machine(arrays, prefix + "machine.", machine)
     attributes = ("mean_", "spread_", "n_features_in_")
     description = {
         "kind": type(detector).__name__,
@@ -138,11 +146,8 @@ def _described(detector: Any, arrays: Arrays) -> dict[str, Any]:
         "chosen": chosen,
         "attributes": {a: getattr(detector, a) for a in attributes if hasattr(detector, a)},
         "aggregates": detector.aggregates_[detector.layers_[0]].kind,
-        "bandwidths": {
-            key.removesuffix("machine.alpha"): _machine_of(detector, key).kernel.bandwidth
-            for key in arrays
-            if key.endswith("machine.alpha")
-        },
+        "kernel": "laplace",
+        "bandwidths": {prefix: machine.kernel.bandwidth for prefix, machine in machines.items()},
     }
     if hasattr(detector, "classes_"):
         description |= _classes(detector.classes_)
@@ -151,13 +156,17 @@ def _described(detector: Any, arrays: Arrays) -> dict[str, Any]:
     return description
 
 
-def _machine_of(detector: Any, key: str) -> Machine:
-    if key.startswith("aggregate."):
-        machine = detector.aggregate_.machine
-    else:
-        machine = detector.aggregates_[detector.layers_[int(key.split(".")[1])]].machine
-    assert isinstance(machine, Machine)
-    return machine
+def _machines(detector: Any) -> dict[str, Machine]:
+    """The feature machines of probes and aggregators, by the prefix of their arrays."""
+    owners = {"aggregate.": detector.aggregate_}
+    for i, name in enumerate(detector.layers_):
+        owners[f"layers.{i}."] = detector.probes_[name]
+        owners[f"layers.{i}.aggregate."] = detector.aggregates_[name]
+    return {
+        prefix: owner.machine
+        for prefix, owner in owners.items()
+        if owner is not None and owner.machine is not None
+    }
 
 
 def _parameters(detector: Any) -> dict[str, Any]:
@@ -178,46 +187,54 @@ def _classes(classes: NDArray[Any]) -> dict[str, Any]:
 
 
 def _keep_probe(arrays: Arrays, prefix: str, probe: Probe) -> None:
-    for name in ("vectors", "directions", "axes", "mean"):
+    for name in ("vectors", "directions", "axes", "mean", "offset"):
         arrays[prefix + name] = np.ascontiguousarray(getattr(probe, name))
 
 
-def _probe(arrays: Arrays, prefix: str, chosen: Mapping[str, Any]) -> Probe:
+def _probe(
+    arrays: Arrays, prefix: str, description: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> Probe:
     vectors, directions, axes, mean = (
         arrays[prefix + name] for name in ("vectors", "directions", "axes", "mean")
     )
-    return Probe(vectors, directions, axes, mean, chosen)
+    offset = arrays.get(prefix + "offset", np.zeros(len(axes)))  # version 1 had none
+    machine = _machine(arrays, prefix, description)
+    return Probe(vectors, directions, axes, mean, offset, chosen, machine)
 
 
 def _keep_aggregate(arrays: Arrays, prefix: str, aggregate: Aggregate) -> None:
     for name in ("centre", "scale", "weights", "offset"):
         if getattr(aggregate, name) is not None:
             arrays[prefix + name] = np.ascontiguousarray(getattr(aggregate, name))
-    machine = aggregate.machine
-    if machine is None:
-        return
+
+
+def _keep_machine(arrays: Arrays, prefix: str, machine: Machine) -> None:
     tensors = {"alpha": machine.alpha, "centres": machine.centres, "agop": machine.agop}
     metric = machine.metric
     tensors |= {"spectrum": metric.spectrum}
     if metric.M is not None and metric.root is not None:
         tensors |= {"M": metric.M, "root": metric.root}
     for name, tensor in tensors.items():
-        arrays[f"{prefix}machine.{name}"] = np.ascontiguousarray(tensor.numpy())
+        arrays[prefix + name] = np.ascontiguousarray(tensor.numpy())
 
 
 def _aggregate(arrays: Arrays, prefix: str, description: Mapping[str, Any]) -> Aggregate:
     centre, scale, offset = (arrays[prefix + name] for name in ("centre", "scale", "offset"))
-    machine = None
-    if prefix in description["bandwidths"]:
-        machine = _machine(arrays, prefix + "machine.", description["bandwidths"][prefix])
+    machine = _machine(arrays, prefix, description)
     weights = arrays.get(prefix + "weights")
     return Aggregate(description["aggregates"], centre, scale, weights, offset, machine)
 
 
-def _machine(arrays: Arrays, prefix: str, bandwidth: float) -> Machine:
-    names = ("alpha", "centres", "agop", "spectrum", "M", "root")
+def _machine(arrays: Arrays, prefix: str, description: Mapping[str, Any]) -> Machine | None:
+    bandwidth = description["bandwidths"].get(prefix)
+    if bandwidth is None:
+        return None
+    prefix += "machine."
+    # Made by torch, which aligns memory: products round by that, too.
     parts = {
-        name: torch.from_numpy(arrays[prefix + name]) for name in names if prefix + name in arrays
+        name.removeprefix(prefix): torch.tensor(array)
+        for name, array in arrays.items()
+        if name.startswith(prefix)
     }
     metric = Metric(parts.get("M"), parts.get("root"), parts["spectrum"])
     return Machine(Laplace(bandwidth), parts["alpha"], parts["centres"], metric, parts["agop"], 0)
