@@ -43,12 +43,12 @@ def test_the_scale_lies_between_its_bounds(separation, prior):
 
 @pytest.mark.parametrize(
     ("separation", "prior"),
-    [(1e-60, 1e-300), (1e-3, 1e-12), (0.3, 0.9), (6.0, 1e-9), (25.0, 0.4), (37.0, 1 - 1e-10)],
+    [(1e-60, 1e-300), (0.3, 0.9), (6.0, 1e-9), (37.0, 1 - 1e-10)],
 )
 def test_the_scale_is_the_integral_of_its_definition(separation, prior):
-    """4 E[η²(1 − η)²] over ℓ | ± ~ N(λ ± 2δ², 4δ²), cut where the integrand is below 1e-40."""
+    """4 E[η²(1 − η)²] over ℓ | ± ~ N(λ ± 2δ², 4δ²), cut at 14 standard deviations."""
     mp = mpmath.MPContext()
-    mp.dps = 40
+    mp.dps = 25
     delta, pi = mp.mpf(separation), mp.mpf(prior)
     odds = mp.log(pi / (1 - pi))
     lift = mp.exp(delta**2 / 2) / min(pi, 1 - pi) ** 2  # the quadrature's error is absolute
