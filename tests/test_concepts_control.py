@@ -11,9 +11,10 @@ from numerics.concepts.character_transformer import CharacterTransformer
 from numerics.concepts.characters import MARK, CharacterVocabulary
 from numerics.concepts.generation import generate, next_tokens
 from numerics.concepts.grammar import Grammar
+from numerics.concepts.shifts import along_covariance, in_deviations
 from numerics.concepts.short_words import SHORT_WORDS
 from numerics.concepts.steer import Steering
-from numerics.concepts.sweeps import in_deviations, sweep, train_writer
+from numerics.concepts.sweeps import sweep, train_writer
 
 VOCABULARY = CharacterVocabulary("abc .")
 
@@ -200,6 +201,34 @@ def test_vectors_are_as_long_as_the_states_deviate():
     assert found.dtype == torch.float32
     length = np.sqrt(np.cov(states["a"].numpy().T, ddof=0).trace())
     np.testing.assert_allclose(found.numpy(), [0, 0.6 * length, 0.8 * length], rtol=1e-6)
+
+
+def test_shifts_along_the_covariance_within_classes():
+    rng = np.random.default_rng(4)
+    y = np.arange(60) % 3
+    X = rng.standard_normal((60, 4)) @ np.diag([1, 2, 3, 4]) + 5 * y[:, None]
+    v = rng.standard_normal(4)
+    within = sum((y == k).sum() * np.cov(X[y == k].T, ddof=0) for k in range(3))
+    expected = within @ v / np.linalg.norm(within @ v)
+    found = along_covariance({"a": v}, {"a": torch.from_numpy(X)}, y)["a"]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    assert abs(expected @ v) < 0.99 * np.linalg.norm(v)
+    np.testing.assert_allclose(X, X.copy())
+
+
+@pytest.mark.parametrize(
+    ("directions", "labels", "message"),
+    [
+        ({"b": [1.0, 0.0]}, [0, 1, 0], "states lack the layer 'b', there are"),
+        ({"a": [1.0]}, [0, 1, 0], r"directions\['a'\] has shape \(1,\), must have \(2,\)"),
+        ({"a": [0.0, 0.0]}, [0, 1, 0], r"directions\['a'\] is zero"),
+        ({"a": [1.0, 0.0]}, [0, 1], r"labels have shape \(2,\), must have \(3,\)"),
+        ({"a": [1.0, 0.0]}, [0, 1, 0], "states of layer 'a' do not vary along its direction"),
+    ],
+)
+def test_shifts_refuse(directions, labels, message):
+    with pytest.raises(ValueError, match=message):
+        along_covariance(directions, {"a": torch.zeros(3, 2)}, labels)
 
 
 def test_a_sweep_reads_what_each_coefficient_writes():

@@ -189,6 +189,72 @@ def test_intervals_are_those_of_clopper_and_pearson(hits, total, confidence):
         assert binom.sf(hits - 1, total, rate.low) == pytest.approx((1 - confidence) / 2)
 
 
+# Beginnings
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_beginnings_end_where_the_concept_is_about_to_show(concept):
+    grammar = Grammar(SHORT_WORDS, sentences=2)
+    found = grammar.beginnings(concept, 96, np.random.default_rng(3))
+    assert set(Counter(text.concepts for text in found).values()) == {8}
+    sentences = {c: set(written(SHORT_WORDS, c)) for c in {text.concepts for text in found}}
+    for text in found:
+        first, second = text.text.split(". ")
+        assert first + "." in sentences[text.concepts]
+        others = [c for c in sentences if differ(c, text.concepts) == {concept}]
+        pairs = itertools.product(
+            sentences[text.concepts], set().union(*(sentences[c] for c in others))
+        )
+        assert any(parted(*pair, second) for pair in pairs)
+        last = second.split(" ")[-1]
+        if concept == "sentiment":
+            assert (last, second.count(" ")) == ("", 3)
+        if concept == "topic":
+            assert second == "the "
+
+
+def parted(a, b, shared):
+    """Whether two sentences begin alike up to there, and no further."""
+    k = len(shared)
+    return a[:k] == b[:k] == shared and a[k : k + 1] != b[k : k + 1]
+
+
+def differ(a, b):
+    return {name for name in CONCEPTS if getattr(a, name) != getattr(b, name)}
+
+
+def written(lexicon, concepts):
+    """All sentences of a lexicon with one pattern, straight from its fields."""
+    (pattern,) = lexicon.patterns
+    for number in (0, 1):
+        options = [
+            words_of(lexicon, symbol[1:-1], *vars(concepts).values(), number)
+            if symbol.startswith("{")
+            else [symbol]
+            for symbol in pattern.split(" ")
+        ]
+        yield from (" ".join(words) + "." for words in itertools.product(*options))
+
+
+def test_beginnings_of_the_tense_stop_within_words():
+    texts = Grammar(SHORT_WORDS, sentences=2).beginnings("tense", 400, np.random.default_rng(0))
+    ends = {text.text.split(" ")[-1] for text in texts}
+    assert {"", "w", "s", "bake", "train", "drum"} <= ends
+
+
+def test_beginnings_are_drawn_by_seed_and_refuse():
+    grammar = Grammar(SHORT_WORDS, sentences=2)
+    one, two = (grammar.beginnings("tense", 9, np.random.default_rng(5)) for _ in range(2))
+    assert one == two
+    assert grammar.beginnings("tense", 0, np.random.default_rng(5)) == []
+    with pytest.raises(ValueError, match="sentences = 1, must be 2 at least"):
+        Grammar(SHORT_WORDS).beginnings("tense", 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="concept = 'mood'"):
+        grammar.beginnings("mood", 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="n = -1"):
+        grammar.beginnings("tense", -1, np.random.default_rng(0))
+
+
 # Refusals
 
 

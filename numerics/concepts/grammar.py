@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -144,6 +145,41 @@ class Grammar:
         """Draw a text with these concepts."""
         return " ".join(self._sentence(concepts, rng) for _ in range(self.sentences))
 
+    def beginnings(self, concept: str, n: int, rng: np.random.Generator) -> list[Text]:
+        """Draw n beginnings of texts, each up to where its last sentence is about to show a concept.
+
+        The earlier sentences tell the concept already. The last one is drawn twice from the same
+        random numbers, with the concept's value and with the next one; the beginning ends with the
+        last character that the two have in common. All combinations of concepts come equally often,
+        as far as n allows, so that no concept tells anything about another one.
+
+        Args:
+            concept: "sentiment", "tense" or "topic".
+            n: How many.
+            rng: Draws them.
+
+        Raises:
+            TypeError: If `n` is not an integer.
+            ValueError: If there is no such concept, or a text has one sentence only.
+        """
+        choice("concept", concept, CONCEPTS)
+        count = integer("n", n, 0)
+        if self.sentences < 2:
+            raise ValueError("sentences = 1, must be 2 at least, so that an earlier one can tell")
+        every = itertools.product(*(self.probabilities[name] for name in CONCEPTS))
+        around = itertools.islice(itertools.cycle(every), count)
+        return [self._beginning(concept, Parse(*values), rng) for values in around]
+
+    def _beginning(self, concept: str, told: Parse, rng: np.random.Generator) -> Text:
+        values = list(self.probabilities[concept])
+        following = values[(values.index(getattr(told, concept)) + 1) % len(values)]
+        earlier = [self._sentence(told, rng) for _ in range(self.sentences - 1)]
+        start = rng.bit_generator.state
+        other = self._sentence(replace(told, **{concept: following}), rng)
+        rng.bit_generator.state = start
+        shared = _common_beginning(other, self._sentence(told, rng))
+        return Text(" ".join([*earlier, shared]), told)
+
     def _sentence(self, concepts: Parse, rng: np.random.Generator) -> str:
         pattern = self._patterns[rng.integers(len(self._patterns))]
         number = NUMBERS[rng.integers(len(NUMBERS))]
@@ -232,6 +268,11 @@ class Grammar:
         for length, listed in self._words[symbol[1:-1]].items():
             for features in listed.get(words[:length], ()):
                 yield length, features
+
+
+def _common_beginning(a: str, b: str) -> str:
+    pairs = zip(a, b, strict=False)
+    return "".join(x for x, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _by_words(listed: Sequence[Entry]) -> dict[int, dict[tuple[str, ...], list[Features]]]:

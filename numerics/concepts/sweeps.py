@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .character_training import Schedule, train
@@ -28,9 +27,9 @@ class Writer:
     model: CharacterTransformer
 
     def states(self, texts: Sequence[Text]) -> dict[str, Tensor]:
-        """Each block's hidden states, the mean over a text's tokens, shape (n, d)."""
+        """Each block's hidden states at the texts' last tokens, shape (n, d)."""
         tokens = self.vocabulary.encode([text.text for text in texts])
-        return collect_hidden_states(self.model, tokens, token="mean", batch_size=256)
+        return collect_hidden_states(self.model, tokens, batch_size=256)
 
 
 def train_writer(
@@ -65,26 +64,6 @@ def train_writer(
     ).to(device)  # fmt: skip
     train(model, tokens, schedule, generator=generator)
     return Writer(grammar, vocabulary, model)
-
-
-def in_deviations(
-    directions: Mapping[str, ArrayLike], states: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Each layer's vector, as long as its states' standard deviation √(tr Cov).
-
-    With them one coefficient means the same in every layer, however large its states are.
-
-    Args:
-        directions: Unit vectors by layer, shape (d,).
-        states: Hidden states by layer, shape (n, d).
-    """
-    found = {}
-    for name, direction in directions.items():
-        layer = states[name]
-        deviation = layer.double().var(0, correction=0).sum().sqrt()
-        v = torch.as_tensor(direction, dtype=torch.float64)
-        found[name] = (v * deviation.cpu()).to(layer.dtype).to(layer.device)
-    return found
 
 
 @dataclass(frozen=True)
