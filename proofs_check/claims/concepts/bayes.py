@@ -270,8 +270,21 @@ def _ranges(formulas: Formulas, setting: Setting) -> Evidence:
         or abs(singular[0, 0] * direction[1] - singular[1, 0] * direction[0]) > 1e-12
     ):
         return differ("one covariance", singular, direction)
-    full = formula(formulas, "quadratic_logit_space")([1, 0], [0, 0], np.eye(2), np.diag([1, 4.0]))
-    return Evidence(full.shape == (2, 2), {"ranks": "1, 2, 1, 2"})
+    return _posterior_ranks(space=formula(formulas, "quadratic_logit_space"))
+
+
+def _posterior_ranks(space: Any) -> Evidence:
+    """Unequal covariances, D ∥ e₁e₁ᵀ: the posterior's AGOP for Δ along and across e₁."""
+    S, T = np.eye(2), np.diag([4.0, 1.0])
+    for difference, rank in (([1.0, 0.0], 1), ([0.0, 1.0], 2)):
+        means = (np.array(difference), np.zeros(2))
+        agop = brute.grid_agop(means, (S, T), (0.3, 0.7), "first")
+        basis = space(*means, S, T)
+        values = np.linalg.eigvalsh(agop)
+        outside = np.abs(agop - basis @ (basis.T @ agop)).max()
+        if basis.shape != (2, rank) or outside > 1e-10 or values[-rank] < 1e-4:
+            return differ(f"Δ = {difference}", basis, agop)
+    return Evidence(True, {"ranks": "1, 2, 1, 1, 2"})
 
 
 def _monte_carlo(formulas: Formulas, setting: Setting) -> Evidence:
