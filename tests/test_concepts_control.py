@@ -10,11 +10,12 @@ from numerics.concepts.character_training import Schedule, mean_loss, shifted, t
 from numerics.concepts.character_transformer import CharacterTransformer
 from numerics.concepts.characters import MARK, CharacterVocabulary
 from numerics.concepts.generation import generate, next_tokens
-from numerics.concepts.grammar import Grammar
+from numerics.concepts.grammar import Grammar, Parse, Tally
 from numerics.concepts.shifts import along_covariance, in_deviations
 from numerics.concepts.short_words import SHORT_WORDS
 from numerics.concepts.steer import Steering
-from numerics.concepts.sweeps import sweep, train_writer
+from numerics.concepts.sweeps import Sweep, sweep, train_writer
+from proofs_check.claims.concepts.control import complaint
 
 VOCABULARY = CharacterVocabulary("abc .")
 
@@ -245,6 +246,32 @@ def test_a_sweep_reads_what_each_coefficient_writes():
         "blocks.0": (5, 16),
         "blocks.1": (5, 16),
     }
+
+
+def swept(*hits, total=200, grammatical=200):
+    good, bad = Parse("positive", "past", "food"), Parse("negative", "past", "food")
+    tallies = [Tally(total, (good,) * k + (bad,) * (grammatical - k)) for k in hits]
+    return Sweep(tuple(np.linspace(-1, 1, len(hits))), tuple(tallies))
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (swept(20, 60, 100, 140, 180), ""),
+        (swept(20, 100, 95, 100, 180), ""),
+        (swept(20, 100, 40, 100, 180), "falls from -0.5 to 0.0: z = -6"),
+        (swept(20, 160, 150, 120, 90), "falls from -0.5 to 1.0"),
+        (swept(60, 60, 60, 60, 118), "moves by 0.29, 0.3 required"),
+        (swept(180, 140, 100, 60, 20), "moves by -0.8"),
+        (swept(0, 40, 80, 120, 160, grammatical=179), "0.895 are grammatical at -1.0, 0.9"),
+        (swept(0, 40, 80, 120, 160, grammatical=190), "0.95 are grammatical at 0.0, 0.97"),
+        (swept(0, 0, 0, 0, 0, grammatical=0), "0 are grammatical"),
+    ],
+)
+def test_sweeps_are_judged(found, message):
+    text = complaint(found, "sentiment", 0.3, 1e-6)
+    assert message in text
+    assert bool(message) == bool(text)
 
 
 # Refusals

@@ -146,7 +146,7 @@ class Grammar:
         return " ".join(self._sentence(concepts, rng) for _ in range(self.sentences))
 
     def beginnings(self, concept: str, n: int, rng: np.random.Generator) -> list[Text]:
-        """Draw n beginnings of texts, each up to where its last sentence is about to show a concept.
+        """Draw n beginnings of texts, each up to where it is about to show a concept once more.
 
         The earlier sentences tell the concept already. The last one is drawn twice from the same
         random numbers, with the concept's value and with the next one; the beginning ends with the
