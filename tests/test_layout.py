@@ -58,8 +58,10 @@ def test_top_level_is_fixed():
         "theory.rfm",
         "theory.convolution",
         "theory.collapse",
+        "theory.concepts",
         "numerics",
         "numerics.alignment",
+        "numerics.concepts",
         "figures",
     ],
 )
@@ -102,10 +104,12 @@ def test_formulas_of_alignment_need_no_torch():
         "theory.rfm",
         "theory.convolution",
         "theory.collapse",
+        "theory.concepts",
         "numerics.alignment",
         "numerics.rfm",
         "numerics.convolution",
         "numerics.collapse",
+        "numerics.concepts",
     ],
 )
 def test_every_public_name_resolves_and_no_module_shadows_it(package):

@@ -1,5 +1,12 @@
-"""The claims of the concepts slice."""
+"""Paper A's slice: detecting and steering concepts."""
 
-from ...claim import Claim
+from . import aggregation, auc, bayes, control, detection, steering
 
-CLAIMS: tuple[Claim, ...] = ()
+CLAIMS = (
+    *bayes.CLAIMS,
+    *auc.CLAIMS,
+    *aggregation.CLAIMS,
+    *steering.CLAIMS,
+    *detection.CLAIMS,
+    *control.CLAIMS,
+)
