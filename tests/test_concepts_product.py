@@ -1,0 +1,127 @@
+"""Product concepts: limits, borders and refusals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from theory.concepts import (
+    product_features,
+    product_logistic,
+    product_probes,
+    product_roc,
+    product_scores,
+)
+
+EYE = np.eye(2)
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [
+        product_probes.derive_probes,
+        product_features.derive_features,
+        product_scores.derive_scores,
+        product_scores.derive_areas,
+        product_roc.derive_roc,
+        product_logistic.derive_logistic,
+    ],
+)
+def test_every_step_of_the_derivations_holds(derive):
+    assert [r.idea for r in derive().check() if not r.holds] == []
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.3, 0.3), (1.0, 2.0), (1e-20, 5.0), (3.0, 0.5)])
+def test_strengths_may_change_places(p, q):
+    assert product_scores.product_auc(p, q) == product_scores.product_auc(q, p)
+    assert product_scores.product_error(p, q) == product_scores.product_error(q, p)
+
+
+@pytest.mark.parametrize("p", [1e-50, 0.1, 1.0, 2.5, 38.0])
+def test_equal_strengths_have_the_closed_form(p):
+    assert product_scores.product_auc(p, p) == product_scores.EQUAL_AUC(p)
+
+
+def test_areas_and_errors_between_chance_and_certainty():
+    grid = [1e-60, 0.01, 0.5, 1.0, 2.0, 4.0]
+    areas = [product_scores.product_auc(p, 1.5) for p in grid]
+    errors = [product_scores.product_error(p, 1.5) for p in grid]
+    assert np.all(np.diff(areas) > 0)
+    assert np.all(np.diff(errors) < 0)
+    assert (areas[0], errors[0]) == (0.5, 0.5)
+    # a feature that is seen without noise leaves the other alone: Φ(√2 q) and Φ(−q)
+    assert product_scores.product_auc(38.0, 0.5) == pytest.approx((1 + math.erf(0.5)) / 2, abs=1e-3)
+    assert product_scores.product_error(38.0, 0.5) == pytest.approx(math.erfc(0.5 / 2**0.5) / 2)
+
+
+@pytest.mark.parametrize(("p", "q"), [(1.0, 1.0), (1.5, 1.7)])
+def test_the_bayes_auc_is_above_that_of_the_quadratic(p, q):
+    coarse = product_roc.bayes_auc_bounds(p, q, 5)
+    fine = product_roc.bayes_auc_bounds(p, q, 10)
+    assert coarse.lower < fine.lower < fine.upper < coarse.upper
+    assert fine.lower > product_scores.product_auc(p, q)
+
+
+def test_probe_errors_fall_from_a_half_to_a_quarter():
+    errors = [product_probes.PROBE_ERROR(p) for p in (1e-9, 0.5, 1.0, 2.0, 8.0)]
+    assert np.all(np.diff(errors) < 0)
+    assert errors[0] == pytest.approx(0.5)
+    assert errors[-1] == pytest.approx(0.25, abs=1e-6)
+    assert min(errors) > 0.25
+
+
+def test_features_and_the_range_of_the_agop_are_whitened():
+    sigma = np.diag([1.0, 2.0, 4.0])
+    first, second = np.array([1.0, 0.0, 2.0]), np.array([2.0, 1.0, -4.0])
+    second = second - second @ np.linalg.solve(sigma, first) / 2.0 * first
+    agop = product_features.product_bayes_agop(first, second, sigma)
+    plane = np.linalg.solve(sigma, np.column_stack([first, second]))
+    normal = np.cross(plane[:, 0], plane[:, 1])
+    assert np.abs(agop @ normal).max() < 1e-15
+    assert np.linalg.eigvalsh(agop)[1] > 1e-3
+
+
+def test_scale_of_features_that_are_far_from_the_noise():
+    scale = product_features.product_scale
+    assert scale(1e-30, 38.0) == pytest.approx(0.25)
+    assert scale(1.0, 1e-30) == pytest.approx(1e-60 * scale(1.0, 38.0), rel=1e-12)
+
+
+def test_soft_labels_have_no_mixed_term_iff_the_features_are_uncorrelated():
+    moments = product_logistic.product_moments
+    assert moments(2.0, 0.0)[1] == 0.0
+    assert moments(2.0, 0.3)[1] == -moments(2.0, -0.3)[1] > 0
+    assert moments(1e-12, 0.6) == pytest.approx((1.0, 0.6), rel=1e-11)
+    assert 1e8 * moments(1e8)[0] == pytest.approx(8 / (3 * math.pi), rel=1e-6)
+
+
+BAD = {
+    "first = 0": lambda: product_scores.product_error(0, 1),
+    "second = nan": lambda: product_scores.product_auc(1, math.nan),
+    "second = 39": lambda: product_scores.product_auc(1, 39),
+    "first = 7": lambda: product_roc.bayes_auc_bounds(7, 1),
+    "thresholds = 1": lambda: product_roc.bayes_auc_bounds(1, 1, 1),
+    "uᵀΣ⁻¹w is": lambda: product_features.product_bayes_agop([1, 0], [1, 1], EYE),
+    "first is 0": lambda: product_features.product_strengths([0, 0], [0, 1], EYE),
+    "second has shape": lambda: product_features.product_strengths([1, 0], [1], EYE),
+    "add a ridge": lambda: product_features.product_bayes_agop([1, 0], [0, 1], np.ones((2, 2))),
+    "correlation = 1": lambda: product_logistic.product_logistic_agop([1, 0], [1, 0], EYE),
+    "slope = 0": lambda: product_logistic.product_logistic_agop([1, 0], [0, 1], EYE, 0),
+    "does not vary": lambda: product_logistic.product_logistic_agop(
+        [1, 0], [0, 1], np.diag([1.0, 0.0])
+    ),
+    "steepness = 1e": lambda: product_logistic.product_moments(1e40),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_refused_by_name(message):
+    with pytest.raises(ValueError, match=message):
+        BAD[message]()
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(TypeError, match="first"):
+        product_scores.product_error("1", 1)
+    with pytest.raises(TypeError, match="correlation"):
+        product_logistic.product_moments(1.0, True)
