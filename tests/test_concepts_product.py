@@ -57,7 +57,7 @@ def test_areas_and_errors_between_chance_and_certainty():
 @pytest.mark.parametrize(("p", "q"), [(1.0, 1.0), (1.5, 1.7)])
 def test_the_bayes_auc_is_above_that_of_the_quadratic(p, q):
     coarse = product_roc.bayes_auc_bounds(p, q, 5)
-    fine = product_roc.bayes_auc_bounds(p, q, 10)
+    fine = product_roc.bayes_auc_bounds(p, q, 14)
     assert coarse.lower < fine.lower < fine.upper < coarse.upper
     assert fine.lower > product_scores.product_auc(p, q)
 

@@ -296,13 +296,18 @@ def _square_gap(square: sympy.Expr) -> sympy.Expr:
 
 
 def _weight_residual() -> sympy.Expr:
-    """E e^{−p²/2} cosh(pZ) = 1."""
-    density = sympy.exp(-(STANDARD**2) / 2) / sympy.sqrt(2 * sympy.pi)
-    halves = (
-        sympy.exp(-(STRENGTH**2) / 2 + s * STRENGTH * STANDARD) / 2 * density for s in (1, -1)
+    """E e^{−p²/2} cosh(pZ) = 1: its halves times the density are those of N(±p, 1)."""
+    return first_nonzero(
+        *(
+            sympy.expand(
+                -(STRENGTH**2) / 2
+                + s * STRENGTH * STANDARD
+                - STANDARD**2 / 2
+                + (STANDARD - s * STRENGTH) ** 2 / 2
+            )
+            for s in (1, -1)
+        )
     )
-    line = (STANDARD, -sympy.oo, sympy.oo)
-    return sympy.simplify(sum(sympy.integrate(x, line) for x in halves) - 1)
 
 
 def _point_residual(*quotients: sympy.Expr) -> sympy.Expr:
