@@ -475,7 +475,7 @@ CONTROL = Claim(
         "Where states are taken decides: with those at the end of a sentence, where the concept is "
         "known but not about to show, the same probe steers too little (a mutant). What detects is "
         "not what steers: ridge's v moves the tense by less than 30 points, Σv by more (a mutant), "
-        "as concepts.steering says of Gaussian classes. Of RFM's v nothing is claimed: with the same "
+        "as concepts.steering says of Gaussian classes. Of RFM's v nothing is claimed: with these "
         "coefficients it moved the sentiment of one judged writer by 7 points only. The figure "
         "concepts.control shows it."
     ),
