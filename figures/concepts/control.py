@@ -125,6 +125,7 @@ def _paint(data: Data) -> Figure:
         upper, lower = grid[:, column]
         _paint_curves(upper, data, f"{concept}: ", "rate")
         _paint_curves(lower, data, f"{concept}: ", "grammatical")
+        upper.set_xlim(lower.get_xlim())
         lower.axhline(ENOUGH, color=GREY, linestyle=DASHED, linewidth=0.9)
         title(upper, column, f"{concept}: {value}")
         title(lower, column + 2, f"grammatical, steered by {concept}")

@@ -176,7 +176,7 @@ def _paint_effects(axes: Axes, data: Data, concept: str) -> None:
         if len(series.x) and len(shifted.x):
             _arrow(axes, series, shifted, look.colour)
     axes.axhline(0, color=GREY, linewidth=0.6)
-    axes.set_xscale("symlog", linthresh=TICKS[1])
+    axes.set_xscale("symlog", linthresh=TICKS[1], linscale=0.3)
     axes.xaxis.set_major_locator(FixedLocator(TICKS))  # set_xticks would widen the range
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in TICKS]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -226,11 +226,17 @@ def _arrow(axes: Axes, start: Series, end: Series, colour: str) -> None:
 
 
 def _paint_costs(axes: Axes, data: Data, concept: str) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     line(axes, data[f"{concept}: front"], FRONT)
     for name, series in data.items():
         if name.startswith(f"{concept}: ") and name.endswith("cost"):
             points(axes, series, replace(PROBES[_probe(name)][1], filled=True))
     axes.set(xlabel="norm / least norm", xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def _legend(figure: Figure, data: Data) -> None:
