@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from proofs_check.claims.concepts.detection import NEEDS, area
+from proofs_check.claims.concepts.detection import NEEDS
+from proofs_check.claims.concepts.detection_readings import FOLDS, area, read
 
 REASON = "the extra agop-theory[concepts] is not installed"
 
@@ -38,3 +39,31 @@ def test_the_area_is_the_share_of_ordered_pairs():
     scores, positive = rng.integers(5, size=50) * 1.0, rng.random(50) < 0.4
     assert area(scores, positive) == pytest.approx(roc_auc_score(positive, scores), rel=1e-12)
     assert area(-scores, positive) == pytest.approx(1 - area(scores, positive), rel=1e-12)
+
+
+@pytest.mark.parametrize("probe", ["mean_difference", "pca", "rfm"])
+def test_readings_are_those_of_the_detector(found, probe):
+    from numerics.concepts.detector import ConceptDetector
+
+    labels = found.train_text.label("sentiment")
+    features = "predictions" if probe == "rfm" else "projections"
+    detector = ConceptDetector(probe, "logistic", features=features, folds=FOLDS, random_state=3)
+    seed = detector._plan().seed
+    detector.fit(found.train, labels)
+    mine = read(found, probe, labels, seed)
+    np.testing.assert_array_equal(mine.whole, detector.decision_function(found.held_out))
+    np.testing.assert_array_equal(mine.layers, detector.layer_scores(found.held_out))
+    np.testing.assert_array_equal(mine.directions, list(detector.directions().values()))
+
+
+def test_the_block_is_chosen_on_the_training_text(found):
+    labels = found.train_text.label("sentiment")
+    noise = np.random.default_rng(0).normal(size=(88, 6))
+    names = list(found.train)
+    train, held_out = {names[0]: noise[:64]}, {names[0]: noise[64:]}
+    train[names[1]], held_out[names[1]] = found.train[names[1]], found.held_out[names[1]]
+    states = type(found)(found.train_text, found.held_out_text, train, held_out)
+    assert read(states, "mean_difference", labels, 0).chosen == 1
+    swapped = {name: train[name] for name in reversed(names)}
+    states = type(found)(found.train_text, found.held_out_text, swapped, held_out)
+    assert read(states, "mean_difference", labels, 0).chosen == 0
