@@ -135,11 +135,13 @@ def _is_stack(module: nn.Module) -> bool:
 
 
 def _main_stack(stacks: dict[str, nn.Module]) -> str:
+    if len(stacks) == 1:
+        return next(iter(stacks))
     lengths = {path: len(list(_children(m))) for path, m in stacks.items()}
     sizes = {path: sum(p.numel() for p in m.parameters()) for path, m in stacks.items()}
     best = max(stacks, key=lambda path: lengths[path])
     alone = list(lengths.values()).count(lengths[best]) == 1
-    if len(stacks) > 1 and not (alone and sizes[best] > MAIN * sum(sizes.values())):
+    if not (alone and sizes[best] > MAIN * sum(sizes.values())):
         listed = ", ".join(f"{path!r} ({length} blocks)" for path, length in lengths.items())
         raise ValueError(f"which stack of blocks is meant: {listed}? Name the layers")
     return best

@@ -49,9 +49,13 @@ def _numbers(coefficient: object, count: int) -> list[float]:
 def _finite_number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"coefficient = {value!r} must be a finite number")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction beyond the doubles
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"coefficient = {value!r} must be a finite number")
-    return float(value)
+    return number
 
 
 def _nonempty(vectors: object) -> Vectors:

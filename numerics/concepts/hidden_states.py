@@ -165,20 +165,22 @@ def _reading(
         stack.enter_context(eagerly())
         for name, module in original(model).named_modules():
             if isinstance(module, nn.Embedding):
-                stack.callback(module.register_forward_pre_hook(_check_rows(name)).remove)
+                check = _check_rows(name)
+                stack.callback(module.register_forward_pre_hook(check, with_kwargs=True).remove)
         for name, module in modules.items():
             # appended, so that it sees what the next block is given, steered or not
             stack.callback(module.register_forward_hook(readers[name]).remove)
         yield
 
 
-def _check_rows(name: str) -> Callable[[nn.Module, Any], None]:
+def _check_rows(name: str) -> Callable[[nn.Module, Any, Any], None]:
     """An id beyond the table ends the whole process's use of a GPU, and says nothing of which."""
 
-    def check(table: nn.Module, args: Any) -> None:
+    def check(table: nn.Module, args: Any, named: Mapping[str, Any]) -> None:
         rows = getattr(table, "num_embeddings", None)
-        if args and isinstance(args[0], Tensor) and args[0].numel() and rows is not None:
-            low, high = (int(bound) for bound in args[0].aminmax())
+        ids = args[0] if args else named.get("input")
+        if isinstance(ids, Tensor) and ids.numel() and rows is not None:
+            low, high = (int(bound) for bound in ids.aminmax())
             if low < 0 or high >= rows:
                 raise ValueError(
                     f"token or position {low if low < 0 else high} is out of range: the embedding "

@@ -101,12 +101,12 @@ def _from_mapping(tokens: Mapping[str, Any]) -> TokenBatch:
 
 
 def _ids(name: str, ids: Tensor) -> Tensor:
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise TypeError(f"{name} have dtype {ids.dtype}, must be integers")
     if ids.ndim != 2 or not len(ids):
         raise ValueError(f"{name} have shape {tuple(ids.shape)}, must be (n, t) with n >= 1")
     if not ids.shape[1]:
         raise ValueError(f"{name} have shape {tuple(ids.shape)}: the text is empty")
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{name} have dtype {ids.dtype}, must be integers")
     ids = ids.long()  # unsigned ones have no minimum
     if int(ids.min()) < 0:
         raise ValueError(f"{name} hold {int(ids.min())}, must be >= 0")
@@ -179,7 +179,7 @@ def token_positions(batch: TokenBatch, token: int) -> Tensor | None:
         return None
     present = batch.mask if batch.mask is not None else torch.ones(batch.count, batch.length) == 1
     rank = present.cumsum(1) - 1
-    wanted = token if token >= 0 else rank[:, -1] + 1 + token
+    wanted = min(token, batch.length) if token >= 0 else rank[:, -1] + 1 + token
     at = present & (rank == torch.as_tensor(wanted, device=rank.device).reshape(-1, 1))
     missing = (~at.any(1)).nonzero().flatten().tolist()
     if missing:
