@@ -222,7 +222,7 @@ def test_shifts_along_the_covariance_within_classes():
     [
         ({"b": [1.0, 0.0]}, [0, 1, 0], "states lack the layer 'b', there are"),
         ({"a": [1.0]}, [0, 1, 0], r"directions\['a'\] has shape \(1,\), must have \(2,\)"),
-        ({"a": [0.0, 0.0]}, [0, 1, 0], r"directions\['a'\] is zero"),
+        ({"a": [0.0, 0.0]}, [0, 1, 0], r"directions\['a'\] must be finite and not zero"),
         ({"a": [1.0, 0.0]}, [0, 1], r"labels have shape \(2,\), must have \(3,\)"),
         ({"a": [1.0, 0.0]}, [0, 1, 0], "states of layer 'a' do not vary along its direction"),
     ],
@@ -312,7 +312,7 @@ def test_bad_calls_are_refused():
     model = small()
     with pytest.raises(ValueError, match="there are 21 tokens, allowed are at most length = 20"):
         model(torch.zeros(1, 21, dtype=torch.long))
-    with pytest.raises(ValueError, match="two at least in each text"):
+    with pytest.raises(ValueError, match="a single token, must be two at least"):
         train(model, VOCABULARY.encode([""]), Schedule(2), generator=seeded(0))
     with pytest.raises(TypeError, match=r"generator = 0 must be a torch.Generator"):
         train(model, VOCABULARY.encode(["a"]), Schedule(2), generator=0)
@@ -336,8 +336,8 @@ def test_bad_calls_are_refused():
 @pytest.mark.parametrize(
     ("characters", "error", "message"),
     [
-        ("", ValueError, "must be different ones"),
-        ("aba", ValueError, "'aba' must be different"),
+        ("", ValueError, "must be one or more, each once"),
+        ("aba", ValueError, "'aba' must be one or more, each once"),
         (3, TypeError, "must be a string"),
     ],
 )

@@ -28,6 +28,10 @@ class Schedule:
             cosine.
         warm_up: Share of the steps over which it rises from 0 in a line.
         weight_decay: Of AdamW.
+
+    Raises:
+        TypeError: If a number has the wrong type.
+        ValueError: If one is out of range.
     """
 
     steps: int = 1000
@@ -35,6 +39,14 @@ class Schedule:
     lr: float = 5e-3
     warm_up: float = 0.05
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        integer("steps", self.steps, 1)
+        integer("batch_size", self.batch_size, 1)
+        positive("lr", self.lr)
+        nonnegative("weight_decay", self.weight_decay)
+        if nonnegative("warm_up", self.warm_up) > 1:
+            raise ValueError(f"warm_up = {self.warm_up!r} must be in [0, 1]")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, the first being 0.
@@ -70,18 +82,20 @@ def train(
         The mean cross entropy of a token in nats, of every batch before its step, shape (steps,).
 
     Raises:
-        TypeError: If `generator` is no generator, or a number has the wrong type.
-        ValueError: If a number is out of range or a text empty.
+        TypeError: If `generator` is no generator, or `schedule` no schedule.
+        ValueError: If a text has a single token, or tokens are unknown to the model or too many.
         ArithmeticError: If the loss leaves the finite numbers.
     """
     _check(schedule, generator)
+    _check_tokens(model, tokens)
     device = model.embedding.weight.device
-    inputs, targets = (part.to(device) for part in shifted(tokens))
     optimizer = torch.optim.AdamW(
         model.parameters(), schedule.lr, (0.9, 0.98), weight_decay=schedule.weight_decay, fused=True
     )
     losses = np.empty(schedule.steps)
     with torch.inference_mode(False), torch.enable_grad():
+        # copies, since tokens made in inference mode cannot be saved for a backward pass
+        inputs, targets = (part.to(device, copy=True) for part in shifted(tokens))
         for step in range(schedule.steps):
             at = torch.randint(len(inputs), (schedule.batch_size,), generator=generator).to(device)
             for group in optimizer.param_groups:
@@ -95,8 +109,9 @@ def train(
 def shifted(tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """All tokens but the last, and behind each the next one, `IGNORED` where that is padding."""
     ids, mask = tokens["input_ids"], tokens["attention_mask"]
-    if ids.shape[1] < 2:
-        raise ValueError(f"tokens have shape {tuple(ids.shape)}, must be two at least in each text")
+    short = (mask.sum(1) < 2).nonzero().flatten().tolist()
+    if short:
+        raise ValueError(f"texts {short[:10]} have a single token, must be two at least in each")
     return ids[:, :-1], ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
 
 
@@ -130,11 +145,13 @@ def _step(
 
 
 def _check(schedule: Schedule, generator: torch.Generator) -> None:
-    integer("steps", schedule.steps, 1)
-    integer("batch_size", schedule.batch_size, 1)
-    positive("lr", schedule.lr)
-    nonnegative("weight_decay", schedule.weight_decay)
-    if not 0 <= schedule.warm_up <= 1:
-        raise ValueError(f"warm_up = {schedule.warm_up!r} must be in [0, 1]")
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule = {schedule!r} must be a Schedule")
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator = {generator!r} must be a torch.Generator")
+
+
+def _check_tokens(model: CharacterTransformer, tokens: dict[str, Tensor]) -> None:
+    largest, known = int(tokens["input_ids"].max()), model.embedding.num_embeddings
+    if largest >= known:
+        raise ValueError(f"tokens hold {largest}, the model knows 0 to {known - 1}")

@@ -164,14 +164,14 @@ class CharacterTransformer(nn.Module):
             Shape (n, t, tokens).
 
         Raises:
-            ValueError: If there are too many tokens, or padding on the left.
+            ValueError: If there are too many tokens, or `attention_mask` has another shape or
+                padding on the left.
         """
+        _check_mask(input_ids, attention_mask)
         start = 0 if cache is None else cache.used
         end = start + input_ids.shape[1]
         if end > self.length:
             raise ValueError(f"there are {end} tokens, allowed are at most length = {self.length}")
-        if attention_mask is not None and bool((attention_mask.diff(dim=1) > 0).any()):
-            raise ValueError("attention_mask has zeros before ones, must have padding on the right")
         x = self.embedding(input_ids)
         turns = self.turns[:, start:end]
         for number, block in enumerate(self.blocks):
@@ -198,6 +198,18 @@ class CharacterTransformer(nn.Module):
                 nn.init.normal_(weight, 0, scale / math.sqrt(fan_in), generator=generator)
             elif "norm" not in name:
                 nn.init.zeros_(weight)
+
+
+def _check_mask(ids: Tensor, mask: Tensor | None) -> None:
+    if mask is None:
+        return
+    if mask.shape != ids.shape:
+        raise ValueError(
+            f"attention_mask has shape {tuple(mask.shape)}, must be that of input_ids: "
+            f"{tuple(ids.shape)}"
+        )
+    if bool(((mask[:, 1:] != 0) & (mask[:, :-1] == 0)).any()):
+        raise ValueError("attention_mask has zeros before ones, must have padding on the right")
 
 
 def _turns(length: int, entries: int) -> Tensor:

@@ -36,7 +36,7 @@ class CharacterVocabulary:
         if not isinstance(self.characters, str):
             raise TypeError(f"characters = {self.characters!r} must be a string")
         if not self.characters or len(set(self.characters)) < len(self.characters):
-            raise ValueError(f"characters = {self.characters!r} must be different ones, and some")
+            raise ValueError(f"characters = {self.characters!r} must be one or more, each once")
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> CharacterVocabulary:
@@ -58,14 +58,14 @@ class CharacterVocabulary:
             `input_ids` and `attention_mask`, both (n, t).
 
         Raises:
-            TypeError: If `texts` is one string.
+            TypeError: If `texts` is one string, or holds something else.
             ValueError: If there are none, or a character is unknown.
         """
         if isinstance(texts, str):
             raise TypeError(f"texts = {texts!r} must be a sequence of strings")
         if not len(texts):
             raise ValueError("texts are empty, must be one at least")
-        rows = [[MARK, *map(self._number, text), *[MARK] * end] for text in texts]
+        rows = [[MARK, *self._numbers(text), *[MARK] * end] for text in texts]
         longest = max(map(len, rows))
         ids = torch.full((len(rows), longest), MARK)
         mask = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -82,6 +82,11 @@ class CharacterVocabulary:
         """
         rows = tokens.tolist() if isinstance(tokens, Tensor) else tokens
         return [self._text(row) for row in rows]
+
+    def _numbers(self, text: object) -> list[int]:
+        if not isinstance(text, str):
+            raise TypeError(f"texts hold {text!r}, must be strings")
+        return [self._number(character) for character in text]
 
     def _number(self, character: str) -> int:
         number = self.characters.find(character)

@@ -36,15 +36,21 @@ def generate(
 
     Raises:
         TypeError: If a number or the generator has the wrong type.
-        ValueError: If a number is out of range, the prefix has unknown characters or is too long.
+        ValueError: If a number is out of range, the vocabulary is of another size than the model's,
+            or the prefix has unknown characters or is too long.
+        ArithmeticError: If scores are NaN or infinite, under a large shift for instance.
     """
     count = integer("n", n, 1)
+    if len(vocabulary) != model.embedding.num_embeddings:
+        raise ValueError(
+            f"vocabulary has {len(vocabulary)} tokens, the model {model.embedding.num_embeddings}"
+        )
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator = {generator!r} must be a torch.Generator")
     heat = nonnegative("temperature", temperature)
     start = vocabulary.encode([prefix])["input_ids"].expand(count, -1)
-    limit = model.length if longest is None else integer("longest", longest, 1)
-    new = min(limit, model.length) + 1 - start.shape[1]
+    limit = min(model.length, integer("longest", model.length if longest is None else longest, 1))
+    new = limit + 1 - start.shape[1]
     if new < 1:
         raise ValueError(f"prefix = {prefix!r} leaves no room within {limit} characters")
     uniform = torch.rand(count, new, generator=generator, dtype=torch.float64)
@@ -61,6 +67,8 @@ def _drawn(model: CharacterTransformer, start: Tensor, uniform: Tensor, heat: fl
     found = torch.full(uniform.shape, MARK, device=device)
     for step in range(uniform.shape[1]):
         scores = model(token, cache=cache)[:, -1]
+        if not bool(scores.isfinite().all()):
+            raise ArithmeticError(f"scores of new token {step} are NaN or infinite")
         chosen = next_tokens(scores, uniform[:, step].to(device), heat).masked_fill(ended, MARK)
         found[:, step] = chosen
         ended |= chosen == MARK
@@ -80,6 +88,8 @@ def next_tokens(scores: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     """
     if temperature == 0:
         return scores.argmax(-1)
-    shares = (scores.double() / temperature).softmax(-1).cumsum(-1)
+    exact = scores.double()
+    # the largest score is 0, so that a tiny temperature makes no other infinite one beside it
+    shares = ((exact - exact.amax(-1, keepdim=True)) / temperature).softmax(-1).cumsum(-1)
     shares = shares / shares[:, -1:]
     return torch.searchsorted(shares, uniform[:, None].contiguous(), right=True)[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from .lexicon import (
 from .rates import Rate
 
 CONCEPTS = ("sentiment", "tense", "topic")
+VALUES = {"sentiment": SENTIMENTS, "tense": TENSES}
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ class Tally:
         """The share of texts with this value of a concept among the grammatical ones.
 
         Raises:
-            ValueError: If there is no such concept, or no grammatical text.
+            ValueError: If there is no such concept, sentiment or tense, or no grammatical text.
         """
         choice("concept", concept, CONCEPTS)
+        if concept in VALUES:
+            choice(concept, value, VALUES[concept])
         hits = sum(getattr(parse, concept) == value for parse in self.parses)
         return Rate.of(hits, len(self.parses), confidence)
 
@@ -106,7 +110,7 @@ class Grammar:
         self.lexicon = lexicon
         self.sentences = integer("sentences", sentences, 1)
         names = tuple(lexicon.topics)
-        shares = dict.fromkeys(names, 1 / len(names)) if topics is None else dict(topics)
+        shares = dict.fromkeys(names, 1 / len(names)) if topics is None else topics
         self.probabilities: Mapping[str, Mapping[str, float]] = {
             "sentiment": _binary("positive", positive, SENTIMENTS[1], SENTIMENTS[0]),
             "tense": _binary("past", past, TENSES[0], TENSES[1]),
@@ -123,16 +127,17 @@ class Grammar:
         """Draw n texts; the concepts named in `fixed` have the value given there.
 
         Raises:
-            TypeError: If `n` is not an integer.
+            TypeError: If `n` is not an integer, or `rng` no generator.
             ValueError: If there is no such concept or value.
         """
+        _check_rng(rng)
         for concept, value in fixed.items():
             choice("concept", concept, CONCEPTS)
             choice(concept, value, tuple(self.probabilities[concept]))
         count = integer("n", n, 0)
         drawn = {concept: self._draw(concept, count, rng, fixed) for concept in CONCEPTS}
         parses = [Parse(*values) for values in zip(*drawn.values(), strict=True)]
-        return [Text(self.text(parse, rng), parse) for parse in parses]
+        return [Text(self._text(parse, rng), parse) for parse in parses]
 
     def _draw(
         self, concept: str, n: int, rng: np.random.Generator, fixed: Mapping[str, str]
@@ -142,7 +147,20 @@ class Grammar:
         return [fixed[concept]] * n if concept in fixed else drawn
 
     def text(self, concepts: Parse, rng: np.random.Generator) -> str:
-        """Draw a text with these concepts."""
+        """Draw a text with these concepts.
+
+        Raises:
+            TypeError: If `concepts` are no `Parse`, or `rng` no generator.
+            ValueError: If there is no such value.
+        """
+        _check_rng(rng)
+        if not isinstance(concepts, Parse):
+            raise TypeError(f"concepts = {concepts!r} must be a Parse")
+        for concept in CONCEPTS:
+            choice(concept, getattr(concepts, concept), tuple(self.probabilities[concept]))
+        return self._text(concepts, rng)
+
+    def _text(self, concepts: Parse, rng: np.random.Generator) -> str:
         return " ".join(self._sentence(concepts, rng) for _ in range(self.sentences))
 
     def beginnings(self, concept: str, n: int, rng: np.random.Generator) -> list[Text]:
@@ -159,9 +177,10 @@ class Grammar:
             rng: Draws them.
 
         Raises:
-            TypeError: If `n` is not an integer.
+            TypeError: If `n` is not an integer, or `rng` no generator.
             ValueError: If there is no such concept, or a text has one sentence only.
         """
+        _check_rng(rng)
         choice("concept", concept, CONCEPTS)
         count = integer("n", n, 0)
         if self.sentences < 2:
@@ -232,8 +251,11 @@ class Grammar:
         """Recognise a batch of texts.
 
         Raises:
+            TypeError: If `texts` is one string, or as `parse`.
             ValueError: If there are none, or as `parse`.
         """
+        if isinstance(texts, str):
+            raise TypeError(f"texts = {texts!r} must be a sequence of strings")
         if not len(texts):
             raise ValueError("texts are empty, must be one at least")
         found = (self.parse(text) for text in texts)
@@ -284,17 +306,32 @@ def _by_words(listed: Sequence[Entry]) -> dict[int, dict[tuple[str, ...], list[F
     return found
 
 
-def _binary(name: str, share: float, value: str, other: str) -> dict[str, float]:
-    if not 0 <= share <= 1:
+def _binary(name: str, share: object, value: str, other: str) -> dict[str, float]:
+    p = _probability(name, share)
+    return {value: p, other: 1 - p}
+
+
+def _shares(shares: object, names: tuple[str, ...]) -> dict[str, float]:
+    if not isinstance(shares, Mapping):
+        raise TypeError(f"topics = {shares!r} must be a mapping from names to probabilities")
+    known = {
+        choice("topic", name, names): _probability(f"topics[{name!r}]", share)
+        for name, share in shares.items()
+    }
+    if abs(sum(known.values()) - 1) > 1e-9:
+        raise ValueError(f"topics = {known} sum to {sum(known.values())}, must sum to 1")
+    return {name: known.get(name, 0.0) for name in names}
+
+
+def _probability(name: str, share: object) -> float:
+    if isinstance(share, bool) or not isinstance(share, Real):
+        raise TypeError(f"{name} = {share!r} must be a probability in [0, 1]")
+    p = float(share)
+    if not 0 <= p <= 1:
         raise ValueError(f"{name} = {share!r} must be a probability in [0, 1]")
-    return {value: float(share), other: 1 - float(share)}
+    return p
 
 
-def _shares(shares: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    for name, share in shares.items():
-        choice("topic", name, names)
-        if not 0 <= share <= 1:
-            raise ValueError(f"topics[{name!r}] = {share!r} must be a probability in [0, 1]")
-    if abs(sum(shares.values()) - 1) > 1e-9:
-        raise ValueError(f"topics = {dict(shares)} sum to {sum(shares.values())}, must sum to 1")
-    return {name: float(shares.get(name, 0.0)) for name in names}
+def _check_rng(rng: object) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng = {rng!r} must be a numpy.random.Generator")

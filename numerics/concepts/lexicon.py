@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -87,8 +87,10 @@ class Lexicon:
         patterns: Of the sentences.
 
     Raises:
-        ValueError: If a pattern does not show every concept, has an unknown slot or one without
-            words, an entry is not in lower case with single spaces, or belongs to two values.
+        TypeError: If one string stands where several words must, or a topic is none.
+        ValueError: If there are fewer than two topics or no pattern, kinds are unknown, or a
+            pattern does not show every concept, has an unknown slot, two subjects or other words
+            than in lower case. The rest is checked when a grammar is made.
     """
 
     topics: Mapping[str, Topic]
@@ -98,11 +100,11 @@ class Lexicon:
     times: Kinds = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.topics) < 2:
-            raise ValueError(f"topics are {list(self.topics)}, must be two at least")
+        _check_topics(self.topics)
         for name, allowed in (("adjectives", SENTIMENTS), ("adverbs", SENTIMENTS)):
             _check_kinds(name, getattr(self, name), allowed)
         _check_kinds("times", self.times, TENSES)
+        _check_several("patterns", self.patterns)
         if not self.patterns:
             raise ValueError("patterns are empty, must be one at least")
         for pattern in self.patterns:
@@ -119,7 +121,8 @@ class Lexicon:
         for concept in ("sentiment", "tense", "topic"):
             if concept not in shown:
                 raise ValueError(f"{pattern!r} does not show the {concept}, must have a slot of it")
-        _check_entry("patterns", re.sub(r"[{}]", "", pattern))
+        plain = (word[1:-1] if is_slot(word) else word for word in pattern.split(" "))
+        _check_entry("patterns", " ".join(plain))
 
 
 def slots_of(pattern: str) -> list[str]:
@@ -136,13 +139,31 @@ def is_slot(symbol: str) -> bool:
     return symbol.startswith("{") and symbol.endswith("}")
 
 
+def _check_topics(topics: Mapping[str, Topic]) -> None:
+    if not isinstance(topics, Mapping) or len(topics) < 2:
+        raise ValueError(f"topics are {list(topics)}, must be two at least, by name")
+    for name, topic in topics.items():
+        if not isinstance(topic, Topic):
+            raise TypeError(f"topics[{name!r}] = {topic!r} must be a Topic")
+        for part in ("subjects", "verbs", "objects"):
+            _check_several(f"{part} of the topic {name!r}", getattr(topic, part))
+
+
+def _check_several(name: str, words: object) -> None:
+    """A string is a sequence, of its letters; it and a lone noun are tuples without a comma."""
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise TypeError(f"{name} = {words!r} must be several, as in ('well',)")
+
+
 def _check_kinds(name: str, kinds: Kinds, allowed: tuple[str, ...]) -> None:
+    for kind, words in kinds.items():
+        _check_several(f"{name}[{kind!r}]", words)
     if not set(kinds) <= set(allowed):
         raise ValueError(f"{name} has the kinds {list(kinds)}, allowed are {list(allowed)}")
 
 
 def _check_entry(name: str, entry: str) -> None:
-    if not re.fullmatch(r"[a-z'-]+( [a-z'-]+)*", entry):
+    if not isinstance(entry, str) or not re.fullmatch(r"[a-z'-]+( [a-z'-]+)*", entry):
         raise ValueError(f"{name} holds {entry!r}, must be words in lower case, one space between")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import betaincinv
 
-from ..validation import integer
+from ..validation import integer, positive
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Rate:
         """The rate of hits out of total.
 
         Raises:
-            TypeError: If a count is not an integer.
+            TypeError: If a count is not an integer, or the confidence not a number.
             ValueError: If total is 0, hits are more than that, or confidence is not in (0, 1).
 
         >>> rate = Rate.of(8, 10)
@@ -43,7 +43,7 @@ class Rate:
         n, k = integer("total", total, 1), integer("hits", hits, 0)
         if k > n:
             raise ValueError(f"hits = {hits} must be at most total = {total}")
-        if not 0 < confidence < 1:
+        if positive("confidence", confidence) >= 1:
             raise ValueError(f"confidence = {confidence!r} must be in (0, 1)")
         tail = (1 - confidence) / 2
         low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..alignment.checks import as_tensor
 from .blocks import Layer
 
 L = TypeVar("L", bound=Layer)
@@ -30,13 +31,17 @@ def in_deviations(
         By layer a vector (d,) of its states' dtype and device.
 
     Raises:
-        ValueError: If states of a layer are missing, a vector is zero or has another width.
+        TypeError: If states or vectors are not floating numbers.
+        ValueError: If states of a layer are missing, have another shape or do not vary, a vector is
+            zero or has another width, or an entry is NaN or infinite.
     """
     found = {}
     for name, direction in directions.items():
         layer = _layer(states, name)
         v = _direction(name, direction, layer)
         deviation = layer.double().var(0, correction=0).sum().sqrt()
+        if not deviation > 0:
+            raise ValueError(f"states of layer {name!r} do not vary")
         found[name] = (v * deviation).to(layer)
     return found
 
@@ -58,8 +63,9 @@ def along_covariance(
         By layer a vector (d,) of its states' dtype and device.
 
     Raises:
-        ValueError: If states of a layer are missing, a vector is zero or has another width, labels
-            have another length, or states do not vary along a direction.
+        TypeError: If states or vectors are not floating numbers.
+        ValueError: As `in_deviations`, or if labels have another length, or states do not vary
+            along a direction.
     """
     index = np.unique(np.asarray(labels), return_inverse=True)[1]
     found = {}
@@ -82,17 +88,27 @@ def along_covariance(
 def _layer(states: Mapping[Any, Tensor], name: Layer) -> Tensor:
     if name not in states:
         raise ValueError(f"states lack the layer {name!r}, there are {list(states)}")
-    return states[name]
+    layer = as_tensor(f"states of layer {name!r}", states[name])
+    if not layer.is_floating_point():
+        raise TypeError(f"states of layer {name!r} have dtype {layer.dtype}, must be floating")
+    if layer.ndim != 2 or not len(layer):
+        raise ValueError(
+            f"states of layer {name!r} have shape {tuple(layer.shape)}, must be (n, d), n >= 1"
+        )
+    if not torch.isfinite(layer).all():
+        raise ValueError(f"states of layer {name!r} hold NaN or infinite entries")
+    return layer
 
 
 def _direction(name: Layer, direction: ArrayLike, layer: Tensor) -> Tensor:
     """The unit vector along it, in double precision."""
-    v = torch.as_tensor(direction, dtype=torch.float64, device=layer.device)
+    v = as_tensor(f"directions[{name!r}]", direction).to(layer.device, torch.float64)
     if v.shape != layer.shape[1:]:
         raise ValueError(
             f"directions[{name!r}] has shape {tuple(v.shape)}, must have {tuple(layer.shape[1:])}"
         )
-    if not v.norm() > 0:
-        raise ValueError(f"directions[{name!r}] is zero, must not be")
+    if not torch.isfinite(v).all() or not v.any():
+        raise ValueError(f"directions[{name!r}] must be finite and not zero")
+    v = v / v.abs().max()  # so that its square neither overflows nor vanishes
     unit: Tensor = v / v.norm()
     return unit
