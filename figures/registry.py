@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from .plot import Plot
 
-SLICES = ("ridgeless", "alignment", "rfm", "convolution", "collapse")
+SLICES = ("ridgeless", "alignment", "rfm", "convolution", "collapse", "concepts")
 """Modules figures.<slice>; each has FIGURES, a mapping from name to function."""
 
 Maker: TypeAlias = Callable[[], Plot]

