@@ -38,9 +38,9 @@ MEASURES = {
 
 def layers(
     splits: int = 3,
-    train: int = 160,
-    held_out: int = 120,
-    blocks: Sequence[int] = (1, 3, 4, 5),
+    train: int = 192,
+    held_out: int = 96,
+    blocks: Sequence[int] = (1, 3, 4),
     probes: Sequence[str] = tuple(PROBES),
     dimension: int = 16,
     seed: int = 0,
@@ -52,7 +52,7 @@ def layers(
     splits of the words, bars ± 2 standard errors between them. Lines are Φ(√2 r) and the accuracy
     of the best threshold, for Gaussian scores whose means and variances in the two classes are
     those of the held-out scores; the detectors themselves use the thresholds of the training text.
-    By default few sentences and four of the six blocks are drawn, in seconds; probes learn more
+    By default few sentences and three of the six blocks are drawn, in seconds; probes learn more
     from more.
 
     Args:
