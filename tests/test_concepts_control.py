@@ -60,6 +60,8 @@ def test_order_matters_and_padding_on_the_right_does_not():
     torch.testing.assert_close(model(**long)[0, :3], model(**short)[0])
     with pytest.raises(ValueError, match="must have padding on the right"):
         model(torch.tensor([[0, 1]]), attention_mask=torch.tensor([[0, 1]]))
+    with pytest.raises(ValueError, match="must have padding on the right"):
+        model(torch.tensor([[0, 1]]), attention_mask=torch.tensor([[False, True]]))
 
 
 @pytest.mark.parametrize("cuts", [(1, 1, 1, 1, 1, 1, 1, 1), (5, 3), (3, 1, 4), (1, 7)])
@@ -133,6 +135,30 @@ def test_tokens_have_their_probabilities():
     assert next_tokens(scores.expand(2, -1), ends, 1.0).tolist() == [0, 3]
 
 
+def test_a_tiny_temperature_takes_the_likeliest_token():
+    scores = torch.tensor([[0.1, 2.0, 2.0 - 1e-6, -3.0]]).expand(2, -1)
+    uniform = torch.tensor([0.0, 0.999], dtype=torch.float64)
+    assert next_tokens(scores, uniform, 1e-310).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_scores_that_are_not_finite_end_the_writing(temperature):
+    model = small(dtype=torch.float32)
+    with (
+        Steering(model, {0: torch.ones(16) + torch.arange(16)}, 1e30),
+        pytest.raises(ArithmeticError, match="scores of new token 0 are NaN or infinite"),
+    ):
+        generate(model, VOCABULARY, 2, generator=seeded(0), temperature=temperature)
+
+
+def test_the_end_of_one_text_does_not_change_another():
+    model = small(7)
+    several = generate(model, VOCABULARY, 12, generator=seeded(3))
+    uniform = torch.rand(12, 20, generator=seeded(3), dtype=torch.float64)
+    assert len(set(map(len, several))) > 3
+    assert several == naive(model, uniform, 1.0, [MARK])
+
+
 def test_writing_is_by_seed_and_stops_where_told():
     model = small(4, torch.float32)
     first, second = (generate(model, VOCABULARY, 9, generator=seeded(8)) for _ in range(2))
@@ -162,6 +188,39 @@ def test_it_learns_more_than_the_frequencies_of_characters():
     entropy = -float(torch.special.xlogy(shares, shares).sum())
     with torch.no_grad():
         assert float(mean_loss(writer.model, fresh)) < 0.4 * entropy
+
+
+def test_the_schedule_and_the_decay_reach_the_weights():
+    """Two steps of AdamW as in its definition, with the gradient's norm cut."""
+    tokens, schedule = VOCABULARY.encode(["ab.c a"], end=True), Schedule(3, 2, 0.1, 0.0, 0.5)
+    model, twin = small(), small()
+    train(model, tokens, schedule, generator=seeded(0))
+    weights = list(twin.parameters())
+    first = [torch.zeros_like(p) for p in weights]
+    second = [torch.zeros_like(p) for p in weights]
+    for step in range(3):
+        found = torch.autograd.grad(mean_loss(twin, tokens), weights)
+        norm = torch.sqrt(sum(g.square().sum() for g in found))
+        assert norm > 1 or step
+        rate, k = schedule.rate(step), step + 1
+        with torch.no_grad():
+            for p, g, m, v in zip(weights, found, first, second, strict=True):
+                g = g / max(1.0, float(norm) + 1e-6)
+                m.mul_(0.9).add_(0.1 * g)
+                v.mul_(0.98).add_(0.02 * g.square())
+                p.mul_(1 - rate * 0.5)
+                p.sub_(rate * (m / (1 - 0.9**k)) / ((v / (1 - 0.98**k)).sqrt() + 1e-8))
+    for p, q in zip(model.parameters(), weights, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-8)
+
+
+def test_training_within_other_modes_of_autograd():
+    model, twin = small(), small()
+    wanted = train(twin, VOCABULARY.encode(["ab"], end=True), Schedule(2, 2), generator=seeded(0))
+    with torch.inference_mode():
+        tokens = VOCABULARY.encode(["ab"], end=True)
+        found = train(model, tokens, Schedule(2, 2), generator=seeded(0))
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_losses_fall_and_are_reported():
@@ -230,6 +289,36 @@ def test_shifts_along_the_covariance_within_classes():
 def test_shifts_refuse(directions, labels, message):
     with pytest.raises(ValueError, match=message):
         along_covariance(directions, {"a": torch.zeros(3, 2)}, labels)
+
+
+@pytest.mark.parametrize(
+    ("direction", "states", "error", "message"),
+    [
+        ([np.nan, 0.0], torch.randn(3, 2), ValueError, "must be finite and not zero"),
+        ([np.inf, 0.0], torch.randn(3, 2), ValueError, "must be finite and not zero"),
+        (["a", "b"], torch.randn(3, 2), TypeError, r"directions\['a'\] have dtype <U1"),
+        ([1.0, 0.0], torch.ones(3, 2), ValueError, "states of layer 'a' do not vary"),
+        ([1.0, 0.0], torch.ones(3, 2).long(), TypeError, "have dtype torch.int64, must be float"),
+        ([1.0, 0.0], torch.ones(0, 2), ValueError, r"have shape \(0, 2\), must be \(n, d\)"),
+        ([1.0, 0.0], torch.ones(3, 2, 2), ValueError, r"have shape \(3, 2, 2\), must be \(n, d\)"),
+        ([1.0, 0.0], torch.ones(3, 2) / 0, ValueError, "'a' hold NaN or infinite entries"),
+    ],
+)
+def test_lengths_refuse(direction, states, error, message):
+    with pytest.raises(error, match=message):
+        in_deviations({"a": direction}, {"a": states})
+
+
+def test_directions_of_any_length_and_states_of_any_kind():
+    X = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    for states in (X, torch.from_numpy(X)):
+        for size in (1e-200, 1.0, 1e200):
+            found = in_deviations({"a": [3 * size, 4 * size]}, {"a": states})["a"]
+            expected = np.array([0.6, 0.8]) * np.sqrt(X.var(0).sum())
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+    before = torch.from_numpy(X.copy()).double()
+    along_covariance({"a": [1.0, 0.0]}, {"a": before}, [0, 1, 0] * 3)
+    assert torch.equal(before, torch.from_numpy(X).double())
 
 
 def test_a_sweep_reads_what_each_coefficient_writes():
@@ -324,6 +413,20 @@ def test_bad_calls_are_refused():
         generate(model, VOCABULARY, 1, generator=seeded(0), temperature=-1)
     with pytest.raises(ValueError, match="'z' is no character of"):
         generate(model, VOCABULARY, 1, generator=seeded(0), prefix="z")
+    with pytest.raises(ValueError, match="leaves no room within 20 characters"):
+        generate(model, VOCABULARY, 1, generator=seeded(0), prefix="a" * 20, longest=99)
+    for other in ("ab", "abc .d"):
+        with pytest.raises(ValueError, match=r"vocabulary has [37] tokens, the model 6"):
+            generate(model, CharacterVocabulary(other), 1, generator=seeded(0))
+    with pytest.raises(TypeError, match="schedule = 3 must be a Schedule"):
+        train(model, VOCABULARY.encode(["a"]), 3, generator=seeded(0))
+    with pytest.raises(ValueError, match="tokens hold 7, the model knows 0 to 5"):
+        train(model, CharacterVocabulary("abc .de").encode(["e"]), Schedule(2), generator=seeded(0))
+    with pytest.raises(ValueError, match=r"texts \[1\] have a single token"):
+        train(model, VOCABULARY.encode(["a", ""]), Schedule(2), generator=seeded(0))
+    for shape in [(3, 2), (2, 2)]:
+        with pytest.raises(ValueError, match=r"attention_mask has shape \([32], 2\), must be that"):
+            model(torch.ones(2, 3, dtype=torch.long), torch.ones(shape))
     with pytest.raises(ValueError, match="leaves no room within 3 characters"):
         generate(model, VOCABULARY, 1, generator=seeded(0), prefix="abc", longest=3)
     diverging = small(dtype=torch.float32)
@@ -355,6 +458,8 @@ def test_texts_are_encoded_and_read_back():
     assert vocabulary.decode(encoded["input_ids"][:, 1:]) == given
     with pytest.raises(TypeError, match="must be a sequence of strings"):
         vocabulary.encode("the")
+    with pytest.raises(TypeError, match="texts hold 3, must be strings"):
+        vocabulary.encode(["the", 3])
     with pytest.raises(ValueError, match="texts are empty"):
         vocabulary.encode([])
     with pytest.raises(ValueError, match=r"'x' is no character"):

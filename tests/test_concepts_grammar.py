@@ -166,6 +166,13 @@ def test_the_same_seed_gives_the_same_texts_and_fixed_concepts_are_kept():
     assert [t.concepts.sentiment for t in free] == [t.concepts.sentiment for t in fixed]
 
 
+def test_confidence_is_passed_on():
+    tally = Grammar(TINY).tally(["the cat eats the rat well.", "no sentence"])
+    assert tally.grammatical(0.5) == Rate.of(1, 2, 0.5)
+    assert tally.rate("tense", "present", 0.5) == Rate.of(1, 1, 0.5)
+    assert Rate.of(3, 8).error == pytest.approx(np.sqrt(0.4 * 0.6 / 8))
+
+
 def test_tallies_count_what_is_read():
     grammar = Grammar(SHORT_WORDS)
     texts = [t.text for t in grammar.sample(30, np.random.default_rng(5), sentiment="positive")]
@@ -265,6 +272,8 @@ def test_beginnings_are_drawn_by_seed_and_refuse():
         ({"adjectives": {"nice": ("good",)}}, r"adjectives has the kinds \['nice'\]"),
         ({"times": {"future": ("soon",)}}, r"times has the kinds \['future'\]"),
         ({"patterns": ()}, "patterns are empty"),
+        ({"patterns": ("{subject}s {verb} {adverb}",)}, "must be words in lower case"),
+        ({"patterns": ("the {x {verb} {adverb}",)}, "must be words in lower case"),
         ({"patterns": ("the {subject} {verb}",)}, "does not show the sentiment"),
         ({"patterns": ("{subject} {adverb}",)}, "does not show the tense"),
         ({"patterns": ("it {copula} {adjective}",)}, "does not show the topic"),
@@ -294,6 +303,28 @@ def test_ambiguous_and_missing_words_are_refused(change, message):
         Grammar(replace(TINY, **change))
 
 
+A = TINY.topics["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"adverbs": {"positive": "well", "negative": "badly"}}, r"adverbs\['positive'\] = 'well'"),
+        ({"times": {"past": "then"}}, r"times\['past'\] = 'then' must be several"),
+        ({"patterns": TINY.patterns[0]}, "patterns = 'the .* must be several"),
+        ({"topics": {"a": A, "b": 1}}, r"topics\['b'\] = 1 must be a Topic"),
+        ({"topics": {"a": A, "b": replace(A, objects="cup")}}, "objects of the topic 'b' = 'cup'"),
+        (
+            {"topics": {"a": A, "b": replace(A, subjects=A.subjects[0])}},
+            "subjects of the topic 'b'",
+        ),
+    ],
+)
+def test_words_without_a_comma_are_refused(change, message):
+    with pytest.raises(TypeError, match=message):
+        replace(TINY, **change)
+
+
 def test_verbs_without_a_past_of_their_own_are_refused():
     verb = Topic((Noun("man", "men"),), (Verb("put", "puts", "put"),), ("cup",))
     with pytest.raises(ValueError, match="verb 'put' is of the tense 'present' and 'past'"):
@@ -314,6 +345,10 @@ def test_two_readings_are_refused():
         ({"sentences": 0}, ValueError, "sentences = 0 must be an integer >= 1"),
         ({"sentences": 1.0}, TypeError, "sentences = 1.0 must be an integer"),
         ({"positive": 1.5}, ValueError, r"positive = 1\.5 must be a probability"),
+        ({"positive": "0.5"}, TypeError, "positive = '0.5' must be a probability"),
+        ({"past": True}, TypeError, "past = True must be a probability"),
+        ({"topics": [0.5, 0.5]}, TypeError, r"topics = \[0.5, 0.5\] must be a mapping"),
+        ({"topics": {"a": "1"}}, TypeError, r"topics\['a'\] = '1' must be a probability"),
         ({"past": float("nan")}, ValueError, "past = nan must be a probability"),
         ({"topics": {"a": 0.5}}, ValueError, "sum to 0.5, must sum to 1"),
         ({"topics": {"a": -0.5, "b": 1.5}}, ValueError, r"topics\['a'\] = -0.5 must be a prob"),
@@ -339,6 +374,21 @@ def test_bad_calls_are_refused():
         grammar.parse(3)
     with pytest.raises(ValueError, match="texts are empty"):
         grammar.tally([])
+    with pytest.raises(TypeError, match="texts = 'abc' must be a sequence of strings"):
+        grammar.tally("abc")
+    for draw in (grammar.sample, lambda n, rng: grammar.text(Parse("positive", "past", "a"), rng)):
+        with pytest.raises(TypeError, match=r"rng = 0 must be a numpy\.random\.Generator"):
+            draw(1, 0)
+    with pytest.raises(TypeError, match=r"rng = None must be a numpy\.random\.Generator"):
+        Grammar(TINY, sentences=2).beginnings("tense", 1, None)
+    with pytest.raises(TypeError, match="concepts = 'good' must be a Parse"):
+        grammar.text("good", rng)
+    with pytest.raises(ValueError, match="topic = 'x' must be one of 'a', 'b'"):
+        grammar.text(Parse("positive", "past", "x"), rng)
+    with pytest.raises(ValueError, match="sentiment = 'happy' must be one of"):
+        grammar.tally(["nothing"]).rate("sentiment", "happy")
+    with pytest.raises(TypeError, match=r"confidence = '0\.9' must be"):
+        Rate.of(1, 2, "0.9")
     with pytest.raises(ValueError, match="total = 0 must be an integer >= 1"):
         grammar.tally(["nothing"]).rate("tense", "past")
     with pytest.raises(ValueError, match="concept = 'mood'"):

@@ -186,8 +186,9 @@ def test_one_state_for_each_sample_counts_as_a_single_token():
         collect_hidden_states(model, inputs, token=1)
     pooled = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 4))
     mask = {"input": None, "input_ids": ids(6, 3, vocabulary=9)}
-    states = collect_hidden_states(pooled, mask["input_ids"], ["2"], "mean")["2"]
-    assert states.shape == (6, 4)
+    for token in ("mean", -1, 0):
+        states = collect_hidden_states(pooled, mask["input_ids"], ["2"], token)["2"]
+        assert torch.equal(states, pooled(mask["input_ids"]).detach())
 
 
 def test_half_precision_stays_and_its_mean_is_summed_in_single():
@@ -199,6 +200,43 @@ def test_half_precision_stays_and_its_mean_is_summed_in_single():
         mean = collect_hidden_states(model, tokens, token="mean")["blocks.0"]
         assert mean.dtype == dtype
         assert torch.equal(mean, every.float().mean(1).to(dtype))
+
+
+def test_a_mean_beyond_half_precision_s_sums():
+    model = Tiny(depth=1, dtype=torch.float16)
+    nn.init.constant_(model.embedding.weight, 3e4)
+    given = {"input_ids": ids(2), "attention_mask": padded("right", [5, 3])}
+    hook = model.embedding.register_forward_hook(lambda *a: a[-1])
+    mean = collect_hidden_states(model, given, ["embedding"], "mean")["embedding"]
+    hook.remove()
+    assert torch.equal(mean, torch.full((2, WIDTH), 3e4).half())
+
+
+def test_tokens_around_a_hole_are_counted_without_it():
+    model, tokens = Tiny(), ids(2)
+    given = {
+        "input_ids": tokens,
+        "attention_mask": torch.tensor([[1, 0, 1, 1, 0], [0, 1, 0, 0, 1]]),
+    }
+    with torch.no_grad():
+        h = model.blocks[0](model.embedding(tokens) * given["attention_mask"][:, :, None])
+    for token, places in [(0, (0, 1)), (1, (2, 4)), (-1, (3, 4)), (-2, (2, 1))]:
+        found = collect_hidden_states(model, given, [0], token)["blocks.0"]
+        torch.testing.assert_close(found, h[[0, 1], places], rtol=1e-13, atol=1e-14)
+
+
+def test_what_the_user_hands_over_is_never_overwritten():
+    class Overwriting(Tiny):
+        def forward(self, input_ids, attention_mask=None, scale=1.0):
+            states = super().forward(input_ids, attention_mask, scale)
+            input_ids.zero_()
+            attention_mask.zero_()
+            return states
+
+    given = {"input_ids": ids(), "attention_mask": torch.ones(7, 5)}
+    collect_hidden_states(Overwriting(), given, batch_size=3)
+    assert torch.equal(given["input_ids"], ids())
+    assert torch.equal(given["attention_mask"], torch.ones(7, 5))
 
 
 def test_a_model_is_left_as_it_was():
@@ -243,12 +281,12 @@ class TimeFirst(Tiny):
 
 
 class Positions(Tiny):
-    def __init__(self):
+    def __init__(self, first=0):
         super().__init__()
-        self.positions = nn.Embedding(4, WIDTH)
+        self.positions, self.first = nn.Embedding(4, WIDTH), first
 
     def forward(self, input_ids):
-        self.positions(torch.arange(input_ids.shape[1]))
+        self.positions(input=torch.arange(input_ids.shape[1]) + self.first)
         return super().forward(input_ids)
 
 
@@ -280,9 +318,12 @@ WRONG = [
     (Tiny(), {"input_ids": ids().float()}, {}, TypeError, "input_ids have dtype torch.float32"),
     (Tiny(), ids() - 1, {}, ValueError, "tokens hold -1, must be >= 0"),
     (Tiny(), ids() + 15, {}, ValueError, "embedding 'embedding' has rows 0 to 19"),
+    (Positions(-1), ids(2, 3), {}, ValueError, "position -1 is out of range: the embedding 'pos"),
     (Positions(), ids(), {}, ValueError, "position 4 is out of range: the embedding 'positions'"),
     (Tiny(), ids()[0], {}, ValueError, r"tokens have shape \(5,\), must be \(n, t\)"),
     (Tiny(), ids(0), {}, ValueError, r"tokens have shape \(0, 5\)"),
+    (Tiny(), [], {}, ValueError, r"tokens have shape \(0,\), must be \(n, t\) with n >= 1"),
+    (Tiny(), [[]], {}, ValueError, r"tokens have shape \(1, 0\): the text is empty"),
     (Tiny(), ids(3, 0), {}, ValueError, r"tokens have shape \(3, 0\): the text is empty"),
     (Tiny(), [[1, 2], [3]], {}, ValueError, "tokens cannot be made an array"),
     (Tiny(), [["a"]], {}, TypeError, "tokens have dtype <U1"),
@@ -291,6 +332,7 @@ WRONG = [
     (Tiny(), masked([[1] * 5, [0] * 5]), {}, ValueError, r"samples \[1\] are empty"),
     (Tiny(), masked([[1] * 4] * 2), {}, ValueError, r"attention_mask has shape \(2, 4\), must be"),
     (Tiny(), masked([[2] * 5] * 2), {}, ValueError, "must hold only 0, at padding, and 1"),
+    (Tiny(), masked([[1.0, 0.5, 1, 1, 1]] * 2), {}, ValueError, "must hold only 0"),
     (Tiny(), masked([[1.0, np.nan, 0, 0, 0]] * 2), {}, ValueError, "must hold only 0"),
     (Tiny(), {"input_ids": ids(), "scale": [1.0]}, {}, ValueError, r"scale has shape \(1,\)"),
     (Tiny(), {"input_ids": ids(), "attention_mask": 1}, {}, ValueError, "shape 1, must be that of"),
@@ -298,6 +340,9 @@ WRONG = [
      r"no token 2 in samples \[1\], which have \[2\] tokens"),
     (Tiny(), masked([[1] * 5, [1, 1, 0, 0, 0]]), {"token": -3}, ValueError,
      r"no token -3 in samples \[1\]"),
+    (Tiny(), masked([[1] * 5, [0, 0, 0, 1, 1]]), {"token": -3}, ValueError,
+     r"no token -3 in samples \[1\]"),
+    (Tiny(), ids(2), {"token": 10**30}, ValueError, r"no token 1000000000000000000000000000000 in"),
     (Tiny(), ids(2), {"token": 5}, ValueError, r"no token 5 in samples \[0, 1\]"),
     (Tiny(), ids(), {"token": "last"}, ValueError, "token = 'last' must be 'mean' or an integer"),
     (Tiny(), ids(), {"token": 1.0}, TypeError, "token = 1.0 must be an integer or 'mean'"),
@@ -322,6 +367,7 @@ WRONG = [
     (Returns(lambda h: (1, "a")), ids(), {}, TypeError, "layer 'blocks.1' returns tuple, must be"),
     (Returns(lambda h: h.long()), ids(), {}, TypeError, "layer 'blocks.1' returns torch.int64"),
     (Returns(lambda h: h.sum()), ids(), {}, ValueError, r"layer 'blocks.1' returns shape \(\)"),
+    (Returns(lambda h: h[0]), ids(), {}, ValueError, r"layer 'blocks.1' returns shape \(5, 6\)"),
     (Returns(lambda h: h[1:]), ids(), {}, ValueError, r"layer 'blocks.1' returns shape \(6, 5"),
     (Returns(lambda h: h / 0), ids(), {"layers": [0, 1]}, ValueError,
      "of layer 'blocks.1' are NaN or infinite"),
@@ -329,6 +375,8 @@ WRONG = [
     (training(nn.BatchNorm1d(5)), ids(), {}, ValueError, "'blocks.0.inner.2' .* samples mix"),
     (Drawing(), ids(), {}, ValueError, "draws random numbers: call model.eval"),
     (Tiny().to("meta"), ids(), {}, ValueError, "'embedding.weight' is on the device meta"),
+    (nn.Sequential(nn.LazyLinear(6), nn.LazyLinear(6)), [[1.0]], {}, ValueError,
+     "'0.weight' is not initialised: call the model once"),
     ("model", ids(), {}, TypeError, "model = 'model' must be a torch.nn.Module"),
 ]  # fmt: skip
 
@@ -336,11 +384,12 @@ WRONG = [
 @pytest.mark.parametrize(("model", "tokens", "options", "error", "match"), WRONG)
 def test_what_is_wrong_is_named_and_leaves_no_hook(model, tokens, options, error, match):
     state = torch.get_rng_state()
+    before = hook_count(model) if isinstance(model, nn.Module) else 0
     with pytest.raises(error, match=match):
         collect_hidden_states(model, tokens, **options)
     assert torch.equal(torch.get_rng_state(), state)
     if isinstance(model, nn.Module):
-        assert hook_count(model) == 0
+        assert hook_count(model) == before
 
 
 def test_a_models_own_error_says_what_it_was_called_on():
@@ -444,7 +493,8 @@ def test_compiled_models_and_blocks():
     part.blocks[1] = torch.compile(part.blocks[1], backend="eager")
     place.blocks[1].compile(backend="eager")
     for compiled in (whole, part, place):
-        compiled(tokens)
+        with torch.no_grad():  # the same guards as there
+            compiled(tokens)
         found = collect_hidden_states(compiled, tokens)
         assert list(found) == list(wanted)
         assert all(torch.equal(found[name], states) for name, states in wanted.items())

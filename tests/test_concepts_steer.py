@@ -344,6 +344,7 @@ WRONG = [
     ({1: V}, [1], TypeError, r"coefficient = \[1\] must be a finite number"),
     ({1: V}, "1", TypeError, "coefficient = '1' must be a finite number"),
     ({1: V}, True, TypeError, "coefficient = True must be a finite number"),
+    ({1: V}, 10**400, ValueError, "coefficient = 10+ must be a finite number"),
     ({1: V}, np.inf, ValueError, "coefficient = inf must be a finite number"),
     ([{1: V}, {1: V}], [1], ValueError, "1 coefficients are given for 2 concepts"),
     ([{1: V}, {1: V}], [1, np.nan], ValueError, "coefficient = nan must be a finite number"),
