@@ -136,12 +136,93 @@ def test_bad_layers_are_refused_by_name(means, sigma, message):
         ([[1.0, 1.0]], "vectors holds 1 layers; 2 are needed"),
         ([[1.0], [1.0]], r"vectors\[0\] has shape \(1,\); \(2,\) or \(k, 2\)"),
         ([[0.0, 0.0], [1.0]], "zero vector"),
+        ([[1e-160, 0.0], [1.0]], "too small for doubles to square"),
+        ([[[[1.0, 1.0]]], [1.0]], r"vectors\[0\] has shape \(1, 1, 2\)"),
         ([[[1.0, 1.0], [2.0, 2.0]], [1.0]], "linearly dependent"),
     ],
 )
 def test_bad_vectors_are_refused_by_name(vectors, message):
     with pytest.raises(ValueError, match=message):
         aggregated([[1.0, 0.0], [1.0]], np.eye(3), vectors)
+
+
+def test_own_and_joint_vectors_are_solutions():
+    sigma = covariance()
+    own, joint = own_vectors(MEANS, sigma), joint_vectors(MEANS, sigma)
+    assert sigma @ np.concatenate(joint) == pytest.approx(np.concatenate(MEANS), abs=1e-12)
+    assert [len(v) for v in joint] == [2, 3, 1]
+    assert sigma[2:5, 2:5] @ own[1] == pytest.approx(np.array(MEANS[1]), abs=1e-12)
+
+
+def test_the_largest_loss_is_that_of_scaled_layers():
+    root = np.array([[2.0, 1.0], [0.5, 3.0]])
+    scale = np.block([[np.array([[5.0]]), np.zeros((1, 2))], [np.zeros((2, 1)), root]])
+    plain = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert largest_loss([1, 2], scale @ plain @ scale.T) == pytest.approx(1.5625, rel=1e-12)
+
+
+def test_a_matrix_symmetric_to_rounding_is_taken_as_its_symmetric_part():
+    sigma = covariance()
+    off = sigma.copy()
+    off[0, 5] += 1e-11
+    half = sigma.copy()
+    half[0, 5] = half[5, 0] = sigma[0, 5] + 5e-12
+    vectors = own_vectors(MEANS, sigma)
+    assert aggregated(MEANS, off, vectors).covariance == pytest.approx(
+        aggregated(MEANS, half, vectors).covariance, rel=1e-15
+    )
+
+
+@pytest.mark.parametrize("call", [layer_separations, layer_gains, stacked_separation])
+def test_separations_beyond_the_doubles_are_refused(call):
+    with pytest.raises(OverflowError, match="larger than every double"):
+        call([[1.0], [1e160]], np.eye(2))
+    with pytest.raises(OverflowError, match="larger than every double"):
+        stacked_separation([[1e154], [1e154]], np.eye(2))
+    with pytest.raises(OverflowError, match="larger than every double"):
+        aggregated([[1.0], [1e160]], np.eye(2), [[1.0], [1e-100]])
+    with pytest.raises(OverflowError, match="larger than every double"):
+        joint_vectors([[1e160]], [[1e-160]])
+    with pytest.raises(OverflowError, match="variance is larger"):
+        aggregated([[1.0]], [[1.0]], [[1e160]])
+    with pytest.raises(OverflowError, match="larger than every double"):
+        weighted_separation([1e160], [[1.0]], [1.0])
+
+
+def test_weights_and_scores_of_every_size():
+    assert weighted_separation([1e154, 1e154], 1e308 * np.eye(2), [1.0, 1.0]) == pytest.approx(2)
+    assert weighted_separation([1.0, 0.0], np.eye(2), [1e-200, 1e-200]) == pytest.approx(0.5)
+    assert weighted_separation([1.0, 0.0], np.eye(2), [1e200, 1e200]) == pytest.approx(0.5)
+    C = np.diag([1e-200, 1e200])
+    assert weighted_separation([1e-100, 1e100], C, [1e100, 1e-100]) == pytest.approx(2)
+
+
+def test_nearly_dependent_scores_are_taken_and_dependent_ones_refused():
+    found = stacked_separation([[1.0], [1.0]], [[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]])
+    assert found == pytest.approx(2 / (2 - 1e-9), rel=1e-6)
+    vectors = [[[1.0, 0.0], [1.0, 1e-5]], [1.0]]
+    assert aggregated([[1.0, 1.0], [1.0]], np.eye(3), vectors).loss == pytest.approx(0, abs=1e-12)
+
+
+def test_domains_of_closed_forms():
+    with pytest.raises(ValueError, match="rho"):
+        equicorrelated_factor(3)(-0.6)
+    assert equicorrelated_factor(3)(-0.4) == pytest.approx(15)
+    assert worthwhile_ratio()(-0.5) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_in_sample_separations_with_a_concept_and_unequal_counts():
+    assert in_sample_separation(2, (6, 14), 0.5) == pytest.approx((400 * 2 / 336 + 10) / 15)
+    assert in_sample_separation(2, (2, 3), probe="mean_difference") == pytest.approx(50 / 24)
+    for counts, probe, least in (((3, 2), "least_squares", 6), ((2, 2), "mean_difference", 5)):
+        with pytest.raises(ValueError, match=f"at least {least}"):
+            in_sample_separation(2, counts, 0.0, probe)
+    with pytest.raises(ValueError, match=r"counts\[1\] = 0"):
+        in_sample_separation(1, (9, 0))
+    with pytest.raises(TypeError, match="counts = 10 must"):
+        in_sample_separation(1, 10)
+    with pytest.raises(ValueError, match="samples = 1"):
+        in_sample_explained(0, 1)
 
 
 def test_bad_numbers_are_refused_by_name():

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 from theory.concepts import steering, tilting
 
@@ -45,6 +46,93 @@ def test_a_large_penalty_tends_to_the_least_norm():
     assert far == pytest.approx(steering.steering_shift(mu, sigma, 1.0, math.inf), rel=1e-12)
 
 
+def test_a_penalty_between_the_ends():
+    mu, spectrum, penalty = np.array([1.0, -2.0]), np.array([1.0, 9.0]), 1e4
+    t = steering.steering_shift(mu, np.diag(spectrum), 1.0, penalty)
+    assert t[1] / t[0] == pytest.approx(-2 * (1 + penalty) / (1 + 9 * penalty), rel=1e-12)
+    assert 2 * np.sum(mu * t / spectrum) == pytest.approx(1.0)
+    huge = steering.steering_shift(mu, np.diag(spectrum), 1.0, 10**400)
+    assert huge == pytest.approx(steering.steering_shift(mu, np.diag(spectrum), 1.0, math.inf))
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_units_do_not_matter(size):
+    mu, sigma = np.array([1.0, 1.0]), np.diag([1.0, 4.0])
+    for penalty in (0.0, 0.7, math.inf):
+        own = steering.steering_shift(mu, sigma, 2.5, penalty)
+        moved = steering.steering_shift(size * mu, size**2 * sigma, 2.5, penalty / size**2)
+        assert moved / size == pytest.approx(own, rel=1e-12)
+        effect = steering.shift_effect(moved, size * mu, size**2 * sigma)
+        assert effect.change == pytest.approx(2.5)
+        assert effect.norm / size == pytest.approx(np.linalg.norm(own))
+        assert effect.divergence == pytest.approx(own @ (own / [1.0, 4.0]) / 2)
+    price = steering.steering_price(size * mu, size**2 * sigma)
+    assert price.divergence == pytest.approx(325 / 289)
+
+
+def test_sizes_beyond_squares():
+    assert steering.steering_shift([1e-160, 0], EYE, 1.0)[0] == pytest.approx(5e159)
+    assert steering.steering_shift([1e160, 0], EYE, 1.0, math.inf)[0] * 1e160 == pytest.approx(0.5)
+    tiny = steering.shift_effect([3e-170, 4e-170], [1, 0], EYE)
+    assert tiny.norm * 1e170 == pytest.approx(5.0)
+    backwards = steering.shift_effect([-1.0, 2.0], [1, 0], EYE)
+    assert (backwards.change, backwards.divergence) == (-2.0, 2.5)
+    assert steering.concept_rate(1.0, 1e-200, 0.2) == 0.0
+    for name, call in {
+        "the KL": lambda: steering.shift_effect([1e160, 0], [1, 0], EYE),
+        "the shift": lambda: steering.steering_shift([1e-300, 0], EYE, 1e10),
+        "the shift or its KL": lambda: tilting.tilted_mixture(1e160, 1.0),
+        "its square": lambda: tilting.tilted_mixture(1.0, 1e160),
+        "the KL is": lambda: tilting.mixture_shift_divergence(1e160, 1.0),
+    }.items():
+        with pytest.raises(OverflowError, match=name):
+            call()
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.9, 1e-3])
+@pytest.mark.parametrize("change", [-1e-8, 1e-8])
+def test_small_changes_cost_their_square_over_twice_the_variance(prior, change):
+    q = 1.44
+    variance = 4 * q + 16 * q**2 * prior * (1 - prior)
+    law = tilting.tilted_mixture(change, 1.2, prior)
+    assert law.divergence / change**2 == pytest.approx(1 / (2 * variance), rel=1e-6)
+    assert law.factor / change == pytest.approx(2 / variance, rel=1e-6)
+
+
+@pytest.mark.parametrize("prior", [1e-12, 0.3, 0.999])
+@pytest.mark.parametrize("change", [-300.0, -6.0, 0.2, 4.0, 1e3])
+def test_the_tilted_law_has_the_mean_logit_and_its_two_divergences(prior, change):
+    """KL of a mixture tilted along μ is that of a class's shift and that of the shares."""
+    delta = 1.3
+    law = tilting.tilted_mixture(change, delta, prior)
+    mean = 2 * law.factor * delta**2 + 4 * delta**2 * (law.prior - prior)
+    shares = sum(special.rel_entr([law.prior, 1 - law.prior], [prior, 1 - prior]))
+    assert mean == pytest.approx(change, rel=1e-12)
+    assert law.divergence == pytest.approx(law.factor**2 * delta**2 / 2 + shares, rel=1e-9)
+
+
+@pytest.mark.parametrize("prior", [0.2, 0.97])
+@pytest.mark.parametrize(("delta", "move"), [(2.0, 10.0), (2.0, -5.0), (0.1, 3.0), (6.0, 12.0)])
+def test_a_moved_mixture_against_a_sum_over_a_fine_grid(delta, move, prior):
+    def log_density(x):
+        upper, lower = (
+            np.log(prior) - (x - delta) ** 2 / 2,
+            np.log(1 - prior) - (x + delta) ** 2 / 2,
+        )
+        return np.logaddexp(upper, lower) - np.log(2 * np.pi) / 2
+
+    x = np.linspace(-20, 20, 20001)
+    here, there = log_density(x), log_density(x + move)
+    expected = np.sum(np.exp(here) * (here - there)) * (x[1] - x[0])
+    found = tilting.mixture_shift_divergence(2 * delta * move, delta, prior)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_classes_far_apart_are_moved_each_on_its_own():
+    assert tilting.mixture_shift_divergence(2e4, 1e4) == pytest.approx(0.5, rel=1e-10)
+    assert tilting.mixture_shift_divergence(2e150, 1e150, 0.3) == pytest.approx(0.5, rel=1e-10)
+
+
 @pytest.mark.parametrize("prior", [0.5, 0.9])
 @pytest.mark.parametrize("delta", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("change", [-3.0, 0.5])
@@ -74,6 +162,7 @@ BAD = {
     "add a ridge": lambda: steering.steering_shift([1, 0], np.ones((2, 2)), 1),
     "shift is 0": lambda: steering.shift_effect([0, 0], [1, 0], EYE),
     "shift has shape": lambda: steering.shift_effect([1], [1, 0], EYE),
+    "law = .'mixture'.": lambda: steering.concept_rate(1, 1, law=["mixture"]),
     "law = 'other'": lambda: steering.concept_rate(1, 1, law="other"),
     "separation = 0": lambda: steering.concept_rate(1, 0),
     "prior = 0": lambda: tilting.tilted_mixture(1, 1, 0),

@@ -110,7 +110,8 @@ def stacked_separation(means: Sequence[ArrayLike], covariance: ArrayLike) -> flo
         >>> stacked_separation([[1.0], [0.0]], [[1.0, 0.6], [0.6, 1.0]])
         1.5625
     """
-    return _finite("the separation", float(layer_gains(means, covariance).sum()))
+    with np.errstate(over="ignore"):
+        return _finite("the separation", float(layer_gains(means, covariance).sum()))
 
 
 def layer_separations(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
@@ -123,6 +124,7 @@ def layer_separations(means: Sequence[ArrayLike], covariance: ArrayLike) -> Real
     Raises:
         TypeError: As `stacked_separation`.
         ValueError: As `stacked_separation`.
+        OverflowError: If one is larger than every double.
 
     Source: this project.
 
@@ -131,7 +133,9 @@ def layer_separations(means: Sequence[ArrayLike], covariance: ArrayLike) -> Real
         array([1., 0.])
     """
     mu, sigma = _stack(means, covariance)
-    return np.array([np.sum(_whitened(m, _block(sigma, mu, i)) ** 2) for i, m in enumerate(mu)])
+    with np.errstate(over="ignore"):
+        found = [np.sum(_whitened(m, _block(sigma, mu, i)) ** 2) for i, m in enumerate(mu)]
+    return _every_finite("a separation", np.array(found))
 
 
 def layer_gains(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
@@ -147,6 +151,7 @@ def layer_gains(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
     Raises:
         TypeError: As `stacked_separation`.
         ValueError: As `stacked_separation`.
+        OverflowError: If one is larger than every double.
 
     Source: this project.
 
@@ -157,7 +162,8 @@ def layer_gains(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
     mu, sigma = _stack(means, covariance)
     with np.errstate(over="ignore"):
         squares = _whitened(np.concatenate(mu), sigma) ** 2
-        return np.add.reduceat(squares, _starts(mu))
+        found = np.add.reduceat(squares, _starts(mu))
+    return _every_finite("a separation", found)
 
 
 def own_vectors(means: Sequence[ArrayLike], covariance: ArrayLike) -> tuple[RealArray, ...]:
@@ -170,6 +176,7 @@ def own_vectors(means: Sequence[ArrayLike], covariance: ArrayLike) -> tuple[Real
     Raises:
         TypeError: As `stacked_separation`.
         ValueError: As `stacked_separation`.
+        OverflowError: If an entry is larger than every double.
 
     Source: this project.
     """
@@ -189,6 +196,7 @@ def joint_vectors(means: Sequence[ArrayLike], covariance: ArrayLike) -> tuple[Re
     Raises:
         TypeError: As `stacked_separation`.
         ValueError: As `stacked_separation`.
+        OverflowError: If an entry is larger than every double.
 
     Source: this project.
 
@@ -252,13 +260,16 @@ def aggregated(
     """
     mu, sigma = _stack(means, covariance)
     V, mean = _block_diagonal(mu, vectors), np.concatenate(mu)
-    m, C = V.T @ mean, V.T @ sigma @ V
+    with np.errstate(over="ignore", invalid="ignore"):
+        m, C = V.T @ mean, V.T @ sigma @ V
     _refuse_dependent(C)
+    with np.errstate(over="ignore"):
+        separation, stacked = (
+            _finite("the separation", float(np.sum(_whitened(*law) ** 2)))
+            for law in ((m, C), (mean, sigma))
+        )
     weights = _solved(C, m)
-    separation = float(np.sum(_whitened(m, C) ** 2))
     missed = np.linalg.cholesky(sigma).T @ (_solved(sigma, mean) - V @ weights)
-    stacked = float(np.sum(_whitened(mean, sigma) ** 2))
-    _finite("the separation", max(separation, stacked))
     return Aggregate(m, C, weights, separation, stacked, float(missed @ missed))
 
 
@@ -289,10 +300,13 @@ def weighted_separation(mean: ArrayLike, covariance: ArrayLike, weights: ArrayLi
     a = finite_array("weights", weights)
     if a.shape != mu[0].shape:
         raise ValueError(f"weights have shape {a.shape}; {mu[0].shape} is allowed, as of the mean")
+    deviation = np.sqrt(np.diag(C))
+    a = a / (np.abs(a).max() or 1.0) * (deviation / deviation.max())
     if not a.any():
-        raise ValueError("weights are all 0; at least one must differ from 0")
+        raise ValueError("weights are all 0, as far as doubles go; at least one must differ from 0")
     a = a / np.abs(a).max()
-    return _finite("the separation", float((a @ mu[0]) ** 2 / (a @ C @ a)))
+    projection = float(a @ (mu[0] / deviation))
+    return _finite("the separation", projection / float(a @ _correlation(C) @ a) * projection)
 
 
 # --- at the door ------------------------------------------------------------------------------
@@ -341,8 +355,9 @@ def _refuse_indefinite(sigma: RealArray) -> None:
 
 
 def _refuse_dependent(C: RealArray) -> None:
-    if np.diag(C).min() <= 0:
+    if np.diag(C).min() < np.finfo(np.float64).tiny:
         raise ValueError("vectors hold a zero vector, or one too small for doubles to square")
+    _every_finite("a score's variance", C)
     if _lowest(_correlation(C)) < _LEAST_EIGENVALUE * len(C):
         raise ValueError("vectors are linearly dependent; independent ones are allowed")
 
@@ -411,7 +426,15 @@ def _whitened(mean: RealArray, covariance: RealArray) -> RealArray:
 
 def _solved(covariance: RealArray, mean: RealArray) -> RealArray:
     deviation = np.sqrt(np.diag(covariance))
-    return np.asarray(np.linalg.solve(_correlation(covariance), mean / deviation) / deviation)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.linalg.solve(_correlation(covariance), mean / deviation) / deviation
+    return _every_finite("a direction", np.asarray(found))
+
+
+def _every_finite(name: str, values: RealArray) -> RealArray:
+    if not np.isfinite(values).all():
+        raise OverflowError(f"{name} is larger than every double")
+    return values
 
 
 def _finite(name: str, value: float) -> float:

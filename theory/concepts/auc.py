@@ -28,8 +28,8 @@ from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
 from .class_moments import (
     definite_eigenvalues,
-    direction_vector,
     half_difference_and_covariance,
+    law_of_scores,
     real_number,
 )
 
@@ -79,14 +79,10 @@ def direction_separation(
     Source: this project.
     """
     mu, sigma = mean_covariance(half_difference, covariance, negative_covariance)
-    v = direction_vector(direction, len(mu))
-    v = v / np.abs(v).max()
-    projection, variance = float(v @ mu), float(v @ sigma @ v)
-    rounding = len(v) * float(np.finfo(np.float64).eps)
-    if variance <= rounding * float(v @ v) * float(np.abs(sigma).max()):
-        level = rounding * float(np.linalg.norm(v) * np.linalg.norm(mu))
-        return 0.0 if abs(projection) <= level else math.copysign(math.inf, projection)
-    return projection / math.sqrt(variance)
+    projection, (spread,) = law_of_scores(direction, mu, sigma)
+    if spread:
+        return projection / spread
+    return math.copysign(math.inf, projection) if projection else 0.0
 
 
 def predicted_auc(
@@ -131,7 +127,7 @@ def best_direction(
     """
     mu, sigma = mean_covariance(half_difference, covariance, negative_covariance)
     values, vectors = definite_eigenvalues(sigma)
-    v = vectors @ ((vectors.T @ mu) / values)
+    v = vectors @ ((vectors.T @ (mu / np.abs(mu).max())) / (values / values[-1]))
     return np.asarray(v / np.linalg.norm(v))
 
 
@@ -152,7 +148,7 @@ def mean_difference_efficiency(
     """
     mu, sigma = mean_covariance(half_difference, covariance, negative_covariance)
     values, vectors = definite_eigenvalues(sigma)
-    w = (vectors.T @ (mu / np.abs(mu).max())) ** 2
+    w, values = (vectors.T @ (mu / np.abs(mu).max())) ** 2, values / values[-1]
     return float(w.sum() / math.sqrt((w @ values) * (w @ (1 / values))))
 
 

@@ -6,6 +6,8 @@ the prior π = P(y = 1). Separation δ² = μᵀΣ⁻¹μ where Σ₊ = Σ₋ = 
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from numbers import Real
 
@@ -53,6 +55,7 @@ def moments_of_states(states: ArrayLike, labels: ArrayLike) -> ClassMoments:
         TypeError: If entries are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, there are not exactly two
             labels, or a class has fewer than two states.
+        OverflowError: If a moment is larger than every double.
 
     Source: this project.
 
@@ -72,14 +75,13 @@ def moments_of_states(states: ArrayLike, labels: ArrayLike) -> ClassMoments:
         raise ValueError(
             f"classes of {len(positive)} and {len(negative)} states; at least 2 each are allowed"
         )
-    upper, lower = positive.mean(axis=0), negative.mean(axis=0)
-    return ClassMoments(
-        midpoint=(upper + lower) / 2,
-        half_difference=(upper - lower) / 2,
-        covariance=np.atleast_2d(np.cov(positive, rowvar=False)),
-        negative_covariance=np.atleast_2d(np.cov(negative, rowvar=False)),
-        prior=len(positive) / len(x),
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        upper, lower = positive.mean(axis=0), negative.mean(axis=0)
+        midpoint, half_difference = (upper + lower) / 2, (upper - lower) / 2
+        first, second = (np.atleast_2d(np.cov(z, rowvar=False)) for z in (positive, negative))
+    if not all(np.isfinite(z).all() for z in (midpoint, half_difference, first, second)):
+        raise OverflowError("states: a moment is larger than every double")
+    return ClassMoments(midpoint, half_difference, first, second, len(positive) / len(x))
 
 
 def half_difference_and_covariance(
@@ -140,18 +142,48 @@ def direction_vector(value: ArrayLike, dimension: int, name: str = "direction") 
     return v
 
 
+def law_of_scores(
+    direction: ArrayLike, half_difference: RealArray, *covariances: RealArray
+) -> tuple[float, list[float]]:
+    """Return vᵀμ and √(vᵀΣv) for each covariance, all over one positive number.
+
+    What cannot be told from 0 by doubles is 0; the entries of v, μ and Σ may be of very different
+    sizes, and as large or small as doubles are.
+
+    Raises:
+        TypeError: If v's entries are not real numbers.
+        ValueError: If v has another shape than μ, an entry is NaN or infinite, or it is 0.
+    """
+    v = direction_vector(direction, len(half_difference))
+    v, size = v / np.abs(v).max(), float(np.abs(half_difference).max())
+    unit, largest = half_difference / size, max(float(np.abs(S).max()) for S in covariances) or 1.0
+    rounding, weights = len(v) * float(np.finfo(np.float64).eps), np.abs(v)
+    projection, spreads = float(v @ unit), []
+    for S in (S / largest for S in covariances):
+        variance = float(v @ S @ v)
+        scale = float(weights @ np.sqrt(np.abs(np.diag(S)))) ** 2
+        spreads.append(math.sqrt(variance) if variance > rounding * scale else 0.0)
+    if abs(projection) <= rounding * float(weights @ np.abs(unit)):
+        return 0.0, spreads
+    return projection * (size / math.sqrt(largest)), spreads
+
+
 def probability(name: str, value: float) -> float:
     """Return a number strictly between 0 and 1.
 
     Raises:
         TypeError: If it is not a real number.
-        ValueError: If it is not strictly between 0 and 1.
+        ValueError: If it, or the double nearest to it, is not strictly between 0 and 1.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} = {value!r} must be a number strictly between 0 and 1")
     if not 0 < value < 1:
         raise ValueError(f"{name} = {value!r} must be strictly between 0 and 1")
-    return float(value)
+    if (number := float(value)) in (0.0, 1.0):
+        raise ValueError(
+            f"{name} = {value!r} rounds to {number}; strictly between 0 and 1 is needed"
+        )
+    return number
 
 
 def real_number(name: str, value: float) -> float:
@@ -159,10 +191,10 @@ def real_number(name: str, value: float) -> float:
 
     Raises:
         TypeError: If it is not a real number.
-        ValueError: If it is NaN or infinite.
+        ValueError: If it is NaN, infinite or beyond the doubles.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} = {value!r} must be a finite number")
-    if not np.isfinite(value):
+    if not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{name} = {value!r} must be a finite number")
     return float(value)

@@ -39,8 +39,8 @@ LOWER_NONCENTRALITY = STRENGTH**2 * (1 - sympy.sqrt(2) * NOISE) ** 2 / (2 * NOIS
 LIMIT_SEPARATION = STRENGTH**2 / sympy.sqrt(STRENGTH**2 + LOAD)
 """The limiting r: the AUC is Φ(√2 r)."""
 
-_MOST = 4e8
-"""Largest αβ: the sum has some 600 √(αβ) terms."""
+_MOST = 1e7
+"""Terms of the largest double sum."""
 
 
 def expected_auc(
@@ -67,16 +67,17 @@ def expected_auc(
     """
     delta, d = nonnegative("separation", separation), integer("dimension", dimension, 1)
     tau = _noise(positive_samples, negative_samples)
-    upper, lower = ((delta * (1 + sign * math.sqrt(2) * tau) / tau) ** 2 / 2 for sign in (1, -1))
-    if upper * lower > _MOST:
+    roots = [delta / tau * abs(1 + sign * math.sqrt(2) * tau) / 2 for sign in (1, -1)]
+    if (terms := math.prod(18 * root + 81 for root in roots)) > _MOST:
         raise ValueError(
-            f"separation = {separation!r} with these samples: noncentralities {upper:.3g} and "
-            f"{lower:.3g}, of a product above {_MOST:.3g}; use limiting_auc"
+            f"separation = {separation!r} with these samples: a sum of {terms:.3g} terms, more "
+            f"than {_MOST:.3g}; use limiting_auc"
         )
+    upper, lower = (2 * root**2 for root in roots)
     j, p = _poisson(upper / 2)
     k, q = _poisson(lower / 2)
     chances = special.betainc(d / 2 + k[:, np.newaxis], d / 2 + j, 0.5)
-    return float(q @ chances @ p)
+    return min(1.0, float(q @ chances @ p))
 
 
 def limiting_auc(separation: float, load: float) -> float:
@@ -97,7 +98,7 @@ def limiting_auc(separation: float, load: float) -> float:
         True
     """
     delta, gamma = positive("separation", separation), nonnegative("load", load)
-    return float(AUC(delta * delta / math.hypot(delta, math.sqrt(gamma))))
+    return float(AUC(delta * (delta / math.hypot(delta, math.sqrt(gamma)))))
 
 
 def _noise(positive_samples: int, negative_samples: int) -> float:
@@ -110,7 +111,8 @@ def _poisson(mean: float) -> tuple[RealArray, RealArray]:
     """The counts that matter to 1e-16, and their probabilities."""
     width = 9 * math.sqrt(mean) + 40
     counts = np.arange(max(0, math.floor(mean - width)), math.ceil(mean + width) + 1)
-    return counts.astype(np.float64), np.asarray(stats.poisson.pmf(counts, mean))
+    chances = stats.poisson.pmf(counts, mean)
+    return counts.astype(np.float64), np.asarray(chances / chances.sum())
 
 
 # --- derivation -------------------------------------------------------------------------------
@@ -127,11 +129,11 @@ def _noise_residual(squared: sympy.Expr) -> sympy.Expr:
 
 def _polar_residual() -> sympy.Expr:
     """2uᵀw = |a|² − |b|² with a = (u + w)/√2, b = (u − w)/√2: independent for u, w ~ N(·, I)."""
-    a, b = (_u + _w) / sympy.sqrt(2), (_u - _w) / sympy.sqrt(2)
+    a, b = (sympy.expand((_u + sign * _w) / sympy.sqrt(2)) for sign in (1, -1))
     gap = _T(a) * a - _T(b) * b - _T(_u) * _w - _T(_w) * _u
-    variance = sympy.Rational(1, 2) + sympy.Rational(1, 2)
-    covariance = sympy.Rational(1, 2) - sympy.Rational(1, 2)
-    return first_nonzero(sympy.expand(gap), variance - 1, covariance)
+    weights = [[form.coeff(letter) for letter in (_u, _w)] for form in (a, b)]
+    moments = sympy.Matrix(weights) * sympy.Matrix(weights).T - sympy.eye(2)
+    return first_nonzero(sympy.expand(gap), *moments)
 
 
 def _noncentrality_residual(claimed: sympy.Expr, sign: int) -> sympy.Expr:

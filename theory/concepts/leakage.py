@@ -18,6 +18,7 @@ for their dimension; out-of-fold scores (cross-fitting) do not share samples wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from numbers import Integral
 from typing import Literal, TypeAlias, get_args
@@ -122,7 +123,11 @@ def in_sample_separation(
 
 
 def _counts(counts: tuple[int, int]) -> tuple[int, int]:
-    if len(counts) != 2 or not all(isinstance(count, Integral) for count in counts):
+    if (
+        not isinstance(counts, Sequence)
+        or len(counts) != 2
+        or not all(isinstance(count, Integral) for count in counts)
+    ):
         raise TypeError(f"counts = {counts!r} must be two integers, one for each class")
     plus, minus = counts
     return integer("counts[0]", plus, 1), integer("counts[1]", minus, 1)

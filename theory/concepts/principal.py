@@ -115,6 +115,7 @@ def principal_direction(
         ValueError: If shapes do not fit, an entry is NaN or infinite, the weight is not positive,
             μ = 0, a matrix is not symmetric or has a negative eigenvalue, or it is undecided to
             rounding (aμᵀ(s₁ − S)⁺μ = 1) whether PCA sees μ.
+        OverflowError: If a|μ|² is beyond the doubles.
 
     Source: this project.
 
@@ -129,24 +130,39 @@ def principal_direction(
     if pair_covariance is not None:
         _, S = half_difference_and_covariance(mu, pair_covariance, "pair_covariance")
     values, vectors = np.linalg.eigh(S)
-    parts = vectors.T @ mu
-    gaps = values[-1] - values
-    rise = _rise(gaps, positive("weight", weight) * parts**2)
+    parts, total = _strength(vectors.T @ mu, positive("weight", weight))
+    gaps = (values[-1] - values) / total
+    rise = _rise(gaps, parts**2)
     if rise is None:
         return PrincipalDirection(False, float(values[-1]), np.asarray(vectors[:, -1]), 0.5)
-    rounding = (len(mu) * np.finfo(np.float64).eps) ** 2
-    parts[parts**2 <= rounding * (mu @ mu)] = 0.0  # else 0/0 where μ does not meet E₁
-    v = vectors @ (parts / (rise + gaps))
+    met = parts != 0  # else 0/0 where μ does not meet E₁
+    v = vectors[:, met] @ (parts[met] / (rise + gaps[met]))
+    v = v / np.abs(v).max()
     v = np.asarray(v / np.linalg.norm(v))
-    return PrincipalDirection(True, float(values[-1]) + rise, v, predicted_auc(v, mu, sigma))
+    return PrincipalDirection(
+        True, float(values[-1]) + rise * total, v, predicted_auc(v, mu, sigma)
+    )
+
+
+def _strength(parts: RealArray, weight: float) -> tuple[RealArray, float]:
+    """μ's unit vector, its entries of the size of rounding set to 0, and a|μ|²."""
+    size = float(np.abs(parts).max())
+    length = float(np.linalg.norm(parts / size))
+    parts, root = parts / size / length, size * length
+    total = weight * root * root
+    if not np.finfo(np.float64).tiny <= total <= np.finfo(np.float64).max / 8:
+        raise OverflowError(f"weight times |half_difference|² is {total}, beyond the doubles")
+    parts[np.abs(parts) <= len(parts) * np.finfo(np.float64).eps] = 0.0
+    return parts, total
 
 
 def _rise(gaps: RealArray, w: RealArray) -> float | None:
-    """The root τ = θ − s₁ > 0 of Σ w/(τ + s₁ − s) = 1; None where there is none: μ is missed."""
-    total = float(w.sum())
-    met = w > (len(w) * np.finfo(np.float64).eps) ** 2 * total
-    gaps, w = gaps[met], w[met]
-    low = float(w[gaps == 0].sum()) * (1 - 1e-15)  # τ exceeds what one eigenspace asks for
+    """The root τ = θ − s₁ > 0 of Σ w/(τ + s₁ − s) = 1; None where there is none: μ is missed.
+
+    All in units of a|μ|², so that Σ w = 1.
+    """
+    gaps, w = gaps[w > 0], w[w > 0]
+    low = float(w[gaps == 0].sum()) * (1 - 1e-12)  # τ exceeds what one eigenspace asks for
 
     def excess(rise: float) -> float:
         return float(np.sum(w / (rise + gaps))) - 1
@@ -156,12 +172,9 @@ def _rise(gaps: RealArray, w: RealArray) -> float | None:
         raise ValueError(
             f"aμᵀ(s₁ − S)⁺μ is 1 to rounding (1 + {at_least:.2g}): the direction is not unique"
         )
-    if at_least < 0 and not low:
+    if at_least < 0:
         return None
-    high = total * (1 + 1e-15)
-    if at_least <= 0 or low >= high:
-        return low
-    return float(optimize.brentq(excess, low, high, xtol=1e-300, rtol=1e-14))
+    return float(optimize.brentq(excess, low, 2.0, xtol=1e-300, rtol=1e-14, maxiter=3000))
 
 
 # --- derivation -------------------------------------------------------------------------------

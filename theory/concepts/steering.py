@@ -24,6 +24,7 @@ its change depends on x); Σ ≻ 0; and the moved law, see `theory.concepts.tilt
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -121,6 +122,7 @@ def steering_shift(
         TypeError: If entries, Δ or λ are not real numbers.
         ValueError: If shapes do not fit, an entry or Δ is NaN or infinite, λ is negative or NaN,
             μ = 0, or Σ is not symmetric positive definite.
+        OverflowError: If the shift is larger than every double.
 
     Source: this project.
 
@@ -131,10 +133,12 @@ def steering_shift(
         array([1.  , 0.25])
     """
     mu, values, vectors = _spectrum(half_difference, covariance)
-    delta, weight = real_number("change", change), _penalty(penalty)
-    parts = vectors.T @ mu
-    shrunk = parts / values if math.isinf(weight) else parts / (1 + weight * values)
-    t: RealArray = vectors @ (shrunk * (delta / (2 * float(np.sum(parts * shrunk / values)))))
+    size, most = float(np.abs(mu).max()), float(values[-1])
+    parts, scaled = vectors.T @ (mu / size), values / most
+    delta, weight = real_number("change", change), _penalty(penalty) * most
+    shrunk = parts / (1 + weight * scaled if weight <= 1 else 1 / weight + scaled)
+    factor = delta / (2 * float(np.sum(parts * shrunk / scaled))) * (most / size)
+    t: RealArray = vectors @ (shrunk * _finite("the shift", factor))
     return t
 
 
@@ -152,6 +156,7 @@ def shift_effect(
         TypeError: If entries are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, t or μ is 0, or Σ is not
             symmetric positive definite.
+        OverflowError: If the change, the KL or the norm is larger than every double.
 
     Source: this project.
 
@@ -161,11 +166,15 @@ def shift_effect(
     """
     mu, values, vectors = _spectrum(half_difference, covariance)
     t = direction_vector(shift, len(mu), "shift")
-    parts, along = vectors.T @ mu, vectors.T @ t
+    size, length, root = np.abs(mu).max(), np.abs(t).max(), math.sqrt(values[-1])
+    parts, along = vectors.T @ (mu / size), vectors.T @ (t / length)
+    scaled, reach = values / values[-1], float(length) / root
     return ShiftEffect(
-        2 * float(np.sum(parts * along / values)),
-        float(np.sum(along**2 / values)) / 2,
-        float(np.linalg.norm(t)),
+        _finite(
+            "the change", 2 * float(np.sum(parts * along / scaled)) * reach * float(size) / root
+        ),
+        _finite("the KL", float(np.sum(along**2 / scaled)) / 2 * reach * reach),
+        _finite("the norm", math.hypot(*t.tolist())),
     )
 
 
@@ -213,11 +222,11 @@ def concept_rate(
     delta, share = real_number("change", change), probability("prior", prior)
     size = positive("separation", separation)
     shares = {"mixture": (share, 1 - share), "positive": (1.0, 0.0), "negative": (0.0, 1.0)}
-    if law not in shares:
+    if not isinstance(law, str) or law not in shares:
         raise ValueError(f"law = {law!r}; allowed: {', '.join(shares)}")
     log_odds = math.log(share / (1 - share))
     rates = [
-        math.erfc(-(log_odds / size + 2 * sign * size + delta / size) / math.sqrt(8)) / 2
+        math.erfc(-((log_odds + delta) / size + 2 * sign * size) / math.sqrt(8)) / 2
         for sign in (1, -1)
     ]
     return float(np.dot(shares[law], rates))
@@ -233,9 +242,15 @@ def _spectrum(
 def _penalty(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"penalty = {value!r} must be a number >= 0, or inf")
-    if math.isnan(value) or value < 0:
+    if not value >= 0:
         raise ValueError(f"penalty = {value!r} must be a number >= 0, or inf")
-    return float(value)
+    return float(value) if value <= sys.float_info.max else math.inf
+
+
+def _finite(name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise OverflowError(f"{name} is larger than every double")
+    return value
 
 
 # --- derivation -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from scipy import special
 
 from ..derivation import Derivation, Step
 from .auc import SEPARATION
-from .class_moments import direction_vector, half_difference_and_covariance, probability
+from .class_moments import half_difference_and_covariance, law_of_scores, probability
 from .principal import PRIOR
 
 PROJECTION, SPREAD = sympy.symbols("a s", positive=True)
@@ -60,7 +60,7 @@ def predicted_accuracy(
         TypeError: If entries or the prior are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, v or μ is 0, a covariance is
             not symmetric or has a negative eigenvalue, the prior is not strictly between 0 and 1,
-            or the scores vary in one class only.
+            or the scores vary in one class only, against the other to 1e-100.
 
     Source: this project.
 
@@ -72,22 +72,20 @@ def predicted_accuracy(
     second = first
     if negative_covariance is not None:
         _, second = half_difference_and_covariance(mu, negative_covariance, "negative_covariance")
-    v, share = direction_vector(direction, len(mu)), probability("prior", prior)
-    v = v / abs(v).max()
-    level = len(v) * 2.3e-16 * float(v @ v)
-    spreads = [
-        math.sqrt(variance) if (variance := float(v @ S @ v)) > level * abs(S).max() else 0.0
-        for S in (first, second)
-    ]
-    return 1 - _least_error(float(v @ mu), spreads[0], spreads[1], share)
+    share = probability("prior", prior)
+    projection, (plus, minus) = law_of_scores(direction, mu, first, second)
+    return 1 - _least_error(projection, plus, minus, share)
 
 
 def _least_error(a: float, plus: float, minus: float, prior: float) -> float:
     constant = min(prior, 1 - prior)
-    if not plus and not minus:
+    if abs(a) >= 100 * (plus + minus):  # the better threshold errs less than every double
         return 0.0 if a > 0 else constant
-    if not plus or not minus:
-        raise ValueError("direction: its scores vary in one class only; both or none is allowed")
+    if min(plus, minus) < 1e-100 * max(plus, minus):
+        raise ValueError(
+            "direction: its scores vary in one class only, against the other to 1e-100; "
+            "both or none is allowed"
+        )
     candidates = _crossings(a, plus, minus, prior)
     errors = [
         prior * special.ndtr((t - a) / plus) + (1 - prior) * special.ndtr((-a - t) / minus)
@@ -98,14 +96,16 @@ def _least_error(a: float, plus: float, minus: float, prior: float) -> float:
 
 def _crossings(a: float, plus: float, minus: float, prior: float) -> list[float]:
     """Where π and 1 − π times the two densities meet: (t + a)²/σ₋² − (t − a)²/σ₊² = 2L'."""
-    p, q = 1 / plus**2, 1 / minus**2
-    square, half = q - p, a * (p + q)
-    rest = a * a * (q - p) - 2 * (math.log((1 - prior) / prior) + math.log(plus / minus))
-    discriminant = half * half - square * rest
+    unit = max(plus, minus)
+    a, p, q = a / unit, (unit / plus) ** 2, (unit / minus) ** 2
+    log = math.log((1 - prior) / prior) + math.log(plus / minus)
+    square, half, rest = q - p, a * (p + q), a * a * (q - p) - 2 * log
+    discriminant = 4 * a * a * p * q + 2 * square * log  # half² − square · rest, not cancelled
     if discriminant < 0:
         return []
     lead = -(half + math.copysign(math.sqrt(discriminant), half))
-    return [*([lead / square] if square else []), *([rest / lead] if lead else [])]
+    roots = [*([lead / square] if square else []), *([rest / lead] if lead else [])]
+    return [unit * root for root in roots]
 
 
 # --- derivation -------------------------------------------------------------------------------
