@@ -190,11 +190,8 @@ def _tilted_laws(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     """`tilted_mixture`: the law that it describes has the mean logit Δ higher, and that KL."""
     for delta, prior, change in ((1.0, 0.5, 2.0), (0.6, 0.8, -1.5), (1.2, 0.2, 3.0)):
         found = formula(formulas, "tilted")(change, delta, prior)
-        move, size = found.factor * delta, MP.mpf(delta)
-        q, p = (
-            brute.mixture(size + move, -size + move, found.prior),
-            brute.mixture(size, -size, prior),
-        )
+        move = found.factor * delta
+        q, p = (delta + move, -delta + move, found.prior), (delta, -delta, prior)
         mean = 2 * delta * (move + delta * (2 * found.prior - 1) - delta * (2 * prior - 1))
         yield f"Δ = {change}", mean, change
         yield f"KL at Δ = {change}", found.divergence, brute.divergence(q, p)
@@ -202,10 +199,10 @@ def _tilted_laws(formulas: Formulas, setting: Setting) -> Iterator[Case]:
 
 def _moved_laws(formulas: Formulas, setting: Setting) -> Iterator[Case]:
     for delta, prior, change in ((1.0, 0.5, 2.0), (0.6, 0.8, -1.5), (2.0, 0.3, 4.0)):
-        reference = brute.shifted_mixture(
-            MP.mpf(delta), MP.mpf(prior), MP.mpf(change) / (2 * delta)
-        )
-        yield f"Δ = {change}", formula(formulas, "moved")(change, delta, prior), reference
+        move = change / (2 * delta)
+        q, p = (delta + move, -delta + move, prior), (delta, -delta, prior)
+        claimed = formula(formulas, "moved")(change, delta, prior)
+        yield f"Δ = {change}", claimed, brute.divergence(q, p)
 
 
 def _plane(formulas: Formulas, setting: Setting) -> Iterator[Case]:
@@ -237,11 +234,11 @@ def _nearer(formulas: Formulas, setting: Setting) -> Evidence:
 @lru_cache(maxsize=16)
 def _other_laws(delta: float, prior: float, change: float) -> tuple[float, ...]:
     """KL of two mixtures with other shares, and means moved so that the mean logit is the same."""
-    p, found = brute.mixture(delta, -delta, prior), []
+    found = []
     for share in (prior - 0.1, prior + 0.15):
         move = change / (2 * delta) - 2 * delta * (share - prior)
-        q = brute.mixture(delta + move, -delta + move, share)
-        found.append(float(brute.divergence(q, p)))
+        q = delta + move, -delta + move, share
+        found.append(brute.divergence(q, (delta, -delta, prior)))
     return tuple(found)
 
 
@@ -368,7 +365,8 @@ STEERING = Claim(
         r"nearer};\ \text{least norm } t = \tfrac{\Delta}{2q_2}\Sigma^{-1}\mu;\ "
         r"\text{Pareto front } t \propto (I+\lambda\Sigma)^{-1}\mu;\ "
         r"\text{prices } \tfrac{q_3q_1}{q_2^2},\ \tfrac{q_0q_2}{q_1^2} \le "
-        r"\tfrac{(1+\kappa)^2}{4\kappa},\ \text{sharp},\ q_k = \mu^\top\Sigma^{-k}\mu"
+        r"\tfrac{(1+\kappa)^2}{4\kappa},\ \text{sharp},\ q_k = \mu^\top\Sigma^{-k}\mu,\ "
+        r"\delta^2 = q_1"
     ),
     source="here",
     hypotheses=(
