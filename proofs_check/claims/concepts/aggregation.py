@@ -18,12 +18,13 @@ from theory.alignment.bound import CONDITION_NUMBER
 from theory.concepts import aggregation as words
 from theory.concepts import aggregation_derivation as derivation
 from theory.concepts import kantorovich, layer_scores
+from theory.derivation import Derivation
 
 from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
 from ...legs import Case, ball, derivation_leg, digits_leg
 from ...statistics import compare_samples
 from ..rationals import number
-from ..shared import BETA, formula
+from ..shared import BETA, formula, joined
 from . import aggregation_brute as brute
 from .leakage import LEAKAGE
 
@@ -141,10 +142,10 @@ def _special(layers: brute.Layers) -> dict[str, tuple[dict[sympy.Symbol, Any], A
 def _printed(formulas: Formulas, setting: Setting) -> Evidence:
     """Two layers, each with its own Bayes score: D² < δ², by ever more as ρ → 1."""
     ratio, figures = formula(formulas, "lost_ratio"), dict[str, int | float | str]()
-    for rho in (Fraction(3, 5), Fraction(99, 100), Fraction(9999, 10000)):
+    for a, rho in ((1, Fraction(3, 5)), (2, Fraction(99, 100)), (3, Fraction(9999, 10000))):
         values = {
-            layer_scores.BEST: 1,
-            layer_scores.OTHER: 1,
+            layer_scores.BEST: a,
+            layer_scores.OTHER: 2 * a - 1,
             layer_scores.CORRELATION: number(rho),
         }
         means, S = layer_scores.counterexample()
@@ -284,16 +285,24 @@ def _residual_stream(formulas: Formulas, setting: Setting) -> Evidence:
 def _worthwhile(formulas: Formulas, setting: Setting) -> Evidence:
     """The mean of two scores against the better one, decided on a grid of b/a and ρ."""
     threshold, decided = formula(formulas, "worthwhile"), 0
-    for i, j in itertools.product(range(-19, 20), range(1, 100)):
-        rho, b = Fraction(i, 20), Fraction(j, 100)
-        C, m = _equal_correlations(2, rho), fmpq_mat([[1], [_fmpq(b)]])
-        worse = brute.of_direction(fmpq_mat([[1], [1]]), m, C) < 1
+    for i in range(-19, 20, 2):
+        rho = Fraction(i, 20)
         with ctx.workprec(100):
-            gap = ball(threshold.subs(layer_scores.CORRELATION, number(rho))) - arb(_fmpq(b))
-        if not (gap > 0 if worse else gap <= 0):
-            return Evidence(False, {"decided": decided}, f"ρ = {rho}, b/a = {b}: worse is {worse}")
-        decided += 1
+            border = ball(threshold.subs(layer_scores.CORRELATION, number(rho)))
+        for b, worse in _worse(rho):
+            if not (border > arb(b) if worse else border <= arb(b)):
+                where = f"ρ = {rho}, b/a = {b}: worse is {worse}"
+                return Evidence(False, {"decided": decided}, where)
+            decided += 1
     return Evidence(True, {"decided": decided})
+
+
+@lru_cache(maxsize=64)
+def _worse(rho: Fraction) -> tuple[tuple[Any, bool], ...]:
+    """Whether the mean of two scores is worse than the better one, for a = 1 and every b."""
+    C, ones = _equal_correlations(2, rho), fmpq_mat([[1], [1]])
+    means = (fmpq_mat([[1], [fmpq(j, 100)]]) for j in range(1, 100))
+    return tuple((m[1, 0], bool(brute.of_direction(ones, m, C) < 1)) for m in means)
 
 
 # ── functions in doubles, and drawn states ───────────────────────────────────────────────────────
@@ -322,12 +331,26 @@ def _functions(formulas: Formulas, setting: Setting) -> Iterator[Case]:
         for i, weight in enumerate(found.weights):
             yield f"{layers}: weight {i}", weight, brute.fraction(weights[i, 0])
         yield from _gains(formula(formulas, "layer_gains"), layers)
-        lossless = words.aggregated(means, sigma, words.joint_vectors(means, sigma)).separation
-        yield f"{layers}: joint vectors", lossless, brute.fraction(stacked)
+        joint = layers.covariance.inv() * layers.mean
+        found_joint = np.concatenate(formula(formulas, "joint")(means, sigma))
+        for i, entry in enumerate(found_joint):
+            yield f"{layers}: joint vectors, {i}", entry, brute.fraction(joint[i, 0])
+        yield from _own(formula(formulas, "own"), layers)
         given: Any = formula(formulas, "weighted")
         ones = fmpq_mat([[1]] * m.nrows())
         equal = given(found.mean, found.covariance, np.ones(m.nrows()))
         yield f"{layers}: equal weights", equal, brute.fraction(brute.of_direction(ones, m, C))
+
+
+def _own(own_vectors: Any, layers: brute.Layers) -> Iterator[Case]:
+    means, sigma, _ = _arguments(layers)
+    start = 0
+    for i, vector in enumerate(own_vectors(means, sigma)):
+        own, start = range(start, start + layers.sizes[i]), start + layers.sizes[i]
+        mean = brute.part(layers.mean, own, range(1))
+        expected = brute.part(layers.covariance, own, own).solve(mean)
+        for j, entry in enumerate(vector):
+            yield f"{layers}: own vector {i}, {j}", entry, brute.fraction(expected[j, 0])
 
 
 def _gains(layer_gains: Any, layers: brute.Layers) -> Iterator[Case]:
@@ -343,28 +366,44 @@ def _gains(layer_gains: Any, layers: brute.Layers) -> Iterator[Case]:
 
 def _largest(formulas: Formulas, setting: Setting) -> Evidence:
     """δ²/D² of own directions: never above the claimed bound, and near it for the extreme means."""
-    rng, price = setting.generator("largest loss"), formula(formulas, "price")
-    most, largest = 0.0, 0.0
-    for draw in range(40):
-        sizes = ((1, 2), (2, 3), (3, 3))[draw % 3]
-        sigma, extreme = _two_layers(sizes, rng)
-        bound = price.subs(CONDITION_NUMBER, sympy.Float(_condition(sizes, sigma), 30))
-        for mean in (extreme, rng.standard_normal(sum(sizes))):
-            means = np.split(mean, [sizes[0]])
-            own = words.own_vectors(means, sigma)
-            found = words.aggregated(means, sigma, own)
-            share = found.stacked / found.separation / float(bound)
-            largest = max(largest, share)
-        most = max(most, abs(1 - _share(extreme, sizes, sigma) / float(bound)))
+    price, largest, most = formula(formulas, "price"), 0.0, 0.0
+    for kappa, extreme, generic in _lost_shares(setting.seed):
+        bound = float(price.subs(CONDITION_NUMBER, sympy.Float(kappa, 30)))
+        largest = max(largest, extreme / bound, generic / bound)
+        most = max(most, abs(1 - extreme / bound))
     holds = bool(largest <= 1 + 1e-9 and most < 1e-4)
     figures = {"largest_share_of_the_bound": largest, "gap_at_the_extreme_means": most}
     return Evidence(holds, figures, "" if holds else f"shares up to {largest}, gap {most}")
 
 
+def _largest_losses(formulas: Formulas, setting: Setting) -> Iterator[Case]:
+    """`largest_loss` against what is lost at extreme means."""
+    rng = setting.generator("largest losses")
+    for sizes in ((1, 2), (2, 3), (3, 3)):
+        sigma, extreme = _two_layers(sizes, rng)
+        found = formula(formulas, "largest_loss")(sizes, sigma)
+        yield f"layers of {sizes}", found, _share(extreme, sizes, sigma)
+
+
+@lru_cache(maxsize=2)
+def _lost_shares(seed: int) -> tuple[tuple[float, float, float], ...]:
+    """κ, and δ²/D² of own directions for the extreme means and for generic ones."""
+    rng, found = Setting(seed=seed).generator("largest loss"), []
+    for draw in range(40):
+        sizes = ((1, 2), (2, 3), (3, 3))[draw % 3]
+        sigma, extreme = _two_layers(sizes, rng)
+        shares = [_share(m, sizes, sigma) for m in (extreme, rng.standard_normal(sum(sizes)))]
+        found.append((_condition(sizes, sigma), shares[0], shares[1]))
+    return tuple(found)
+
+
 def _share(mean: Any, sizes: tuple[int, int], sigma: Any) -> float:
-    means = np.split(mean, [sizes[0]])
-    found = words.aggregated(means, sigma, words.own_vectors(means, sigma))
-    return float(found.stacked / found.separation)
+    """δ²/D² of the scores of Σ_ℓℓ⁻¹μ_ℓ, from their definitions."""
+    V, cut = np.zeros((len(mean), 2)), sizes[0]
+    for column, own in enumerate((slice(0, cut), slice(cut, None))):
+        V[own, column] = np.linalg.solve(sigma[own, own], mean[own])
+    m, C = V.T @ mean, V.T @ sigma @ V
+    return float(mean @ np.linalg.solve(sigma, mean) / (m @ np.linalg.solve(C, m)))
 
 
 def _condition(sizes: tuple[int, int], sigma: Any) -> float:
@@ -429,6 +468,17 @@ def _likelihood(formulas: Formulas, setting: Setting) -> Evidence:
 # ── the claim ────────────────────────────────────────────────────────────────────────────────────
 
 
+def _derivation(
+    stacked: Any, scores: Any, missed: Any, gain: Any, uncorrelated: Any, nested: Any, price: Any
+) -> Derivation:
+    return joined(
+        "scores against the stack, one more layer, and what own directions lose",
+        derivation.derive_loss(stacked, scores, missed),
+        derivation.derive_gain(gain, uncorrelated, nested),
+        derivation.derive_largest_loss(price, stacked, scores),
+    )
+
+
 def _wrong_aggregate(kind: str) -> Any:
     def wrong(means: Any, sigma: Any, vectors: Any) -> words.Aggregate:
         right = words.aggregated(means, sigma, vectors)
@@ -451,6 +501,10 @@ def _wrong_aggregate(kind: str) -> Any:
 
 def _own_separations(means: Any, sigma: Any) -> Any:
     return words.layer_separations(means, sigma)
+
+
+def _unscaled(sizes: Any, sigma: Any) -> float:
+    return words.largest_loss([1] * len(sigma), sigma)
 
 
 def _normalised_by_norm(mean: Any, covariance: Any, weights: Any) -> float:
@@ -492,7 +546,10 @@ AGGREGATION = Claim(
         "price": kantorovich.PRICE.expression,
         "aggregated": words.aggregated,
         "layer_gains": words.layer_gains,
+        "joint": words.joint_vectors,
+        "own": words.own_vectors,
         "weighted": words.weighted_separation,
+        "largest_loss": words.largest_loss,
     },
     legs=(
         Leg("in fractions", Kind.EXACT, _in_fractions, MATRICES),
@@ -504,14 +561,14 @@ AGGREGATION = Claim(
         Leg("residual stream in fractions", Kind.EXACT, _residual_stream,
             ("nested_pair", "nested_gain")),
         Leg("mean against the better score", Kind.EXACT, _worthwhile, ("worthwhile",)),
-        derivation_leg("any layers, any vectors", derivation.derive_loss, MATRICES, whole=True),
-        derivation_leg("one more layer", derivation.derive_gain, ONE_MORE, whole=True),
-        derivation_leg("largest loss", derivation.derive_largest_loss,
-                       ("price", "stacked", "scores"), whole=True),
+        derivation_leg("any layers, any vectors", _derivation, (*MATRICES, *ONE_MORE, "price"),
+                       whole=True),
         derivation_leg("two scores", layer_scores.derive_pair, PAIR),
         derivation_leg("families of scores", layer_scores.derive_families, FAMILIES),
         Leg("where it ends", Kind.EXACT, _where_it_ends, on_mutants=False),
-        digits_leg("functions", _functions, ("aggregated", "layer_gains", "weighted"), 9),
+        digits_leg("functions", _functions,
+                   ("aggregated", "layer_gains", "joint", "own", "weighted"), 9),
+        digits_leg("largest losses", _largest_losses, ("largest_loss",), 5),
         Leg("extreme means", Kind.DIRECT, _largest, ("price",)),
         Leg("likelihood ratios", Kind.SIMULATED, _likelihood, ("aggregated",)),
     ),
@@ -522,6 +579,9 @@ AGGREGATION = Claim(
         Mutant("aggregated: equal weights", {"aggregated": _wrong_aggregate("equal")}),
         Mutant("gains: each layer's own", {"layer_gains": _own_separations}),
         Mutant("weighted: over the weights' norm", {"weighted": _normalised_by_norm}),
+        Mutant("joint: each layer's own", {"joint": words.own_vectors}),
+        Mutant("own: the stack's", {"own": words.joint_vectors}),
+        Mutant("largest loss: layers not scaled", {"largest_loss": _unscaled}),
     ),
     uses=("concepts.auc",),
     equivalents={"missed: everything negated": "the loss is its variance"},
