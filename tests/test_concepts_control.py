@@ -1,6 +1,7 @@
 """The character transformer: what it computes, learns and writes, steered and not; refusals."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from numerics.concepts.grammar import Grammar, Parse, Tally
 from numerics.concepts.shifts import along_covariance, in_deviations
 from numerics.concepts.short_words import SHORT_WORDS
 from numerics.concepts.steer import Steering
-from numerics.concepts.sweeps import Sweep, sweep, train_writer
+from numerics.concepts.sweeps import Sweep, Writer, sweep, train_writer
 from proofs_check.claims.concepts.control import complaint
 
 VOCABULARY = CharacterVocabulary("abc .")
@@ -37,6 +38,17 @@ def test_parameters_are_counted():
     block = 4 * 16 + 4 * 16**2 + (16 + 1) * 24 + (24 + 1) * 16
     assert sum(p.numel() for p in model.parameters()) == 6 * 16 + 2 * block + 2 * 16 + 17 * 6
     assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
+
+
+def test_weights_and_turns_are_as_documented():
+    model = small(width=64, hidden=96, blocks=4)
+    wanted = {"embedding": 0.5, "inputs": 0.7 / 8, "rise": 0.7 / 8, "head": 0.7 / 8,
+              "output": 0.25 / 8, "fall": 0.25 / 96**0.5}  # fmt: skip
+    for name, deviation in wanted.items():
+        found = [p for key, p in model.named_parameters() if f"{name}.weight" in key]
+        assert all(float(p.detach().std()) == pytest.approx(deviation, rel=0.15) for p in found)
+    angles = np.outer(np.arange(20), 100.0 ** -(np.arange(16) / 16))
+    np.testing.assert_allclose(model.turns, [np.cos(angles), np.sin(angles)], atol=1e-12)
 
 
 def test_no_token_sees_a_later_one():
@@ -257,6 +269,8 @@ def test_the_schedule_rises_and_falls():
 
 def test_vectors_are_as_long_as_the_states_deviate():
     states = {"a": torch.randn(50, 3, generator=seeded(0)) * torch.tensor([1.0, 2.0, 3.0])}
+    double = {"a": states["a"].double()}
+    assert in_deviations({"a": [0.0, 0.6, 0.8]}, double)["a"].dtype == torch.float64
     found = in_deviations({"a": [0.0, 0.6, 0.8]}, states)["a"]
     assert found.dtype == torch.float32
     length = np.sqrt(np.cov(states["a"].numpy().T, ddof=0).trace())
@@ -335,6 +349,26 @@ def test_a_sweep_reads_what_each_coefficient_writes():
         "blocks.0": (5, 16),
         "blocks.1": (5, 16),
     }
+
+
+def test_each_coefficient_has_a_stream_of_its_own():
+    writer = Writer(SimpleNamespace(tally=tuple), VOCABULARY, small(7))
+    vectors, coefficients = {1: torch.arange(16).double()}, (-2.0, 0.0, 2.0, 0.0)
+    found = sweep(writer, vectors, coefficients, 5, seed=1, temperature=0.5).tallies
+    seeds = torch.randint(2**62, (4,), generator=seeded(1)).tolist()
+    for epsilon, own, texts in zip(coefficients, seeds, found, strict=True):
+        with Steering(writer.model, vectors, epsilon):
+            written = generate(writer.model, VOCABULARY, 5, generator=seeded(own), temperature=0.5)
+        assert texts == tuple(written)
+    assert found[1] != found[3]
+
+
+def test_writers_differ_by_seed():
+    grammar, known = texts(4)
+    sizes = {"schedule": Schedule(1, 2), "width": 8, "heads": 1}
+    one, two, again = (train_writer(grammar, known, **sizes, seed=s).model for s in (1, 2, 1))
+    assert not torch.equal(one.head.weight, two.head.weight)
+    assert torch.equal(one.head.weight, again.head.weight)
 
 
 def swept(*hits, total=200, grammatical=200):

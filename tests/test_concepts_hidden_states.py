@@ -108,6 +108,7 @@ def test_layers_by_name_number_and_in_the_order_asked_for():
     assert list(found) == ["blocks.2", "blocks.0", "blocks.1"]
     for name, states in found.items():
         assert torch.equal(states, every[name])
+    assert list(collect_hidden_states(model, tokens, [-3, 1])) == ["blocks.0", "blocks.1"]
     inner = collect_hidden_states(model, tokens, ["blocks.1.inner", "embedding", ""])
     assert inner["blocks.1.inner"].shape == inner["embedding"].shape == (7, WIDTH)
     assert torch.equal(inner[""], model(tokens)[:, -1].detach())
@@ -223,6 +224,14 @@ def test_tokens_around_a_hole_are_counted_without_it():
     for token, places in [(0, (0, 1)), (1, (2, 4)), (-1, (3, 4)), (-2, (2, 1))]:
         found = collect_hidden_states(model, given, [0], token)["blocks.0"]
         torch.testing.assert_close(found, h[[0, 1], places], rtol=1e-13, atol=1e-14)
+
+
+def test_no_graph_is_built():
+    model, enabled = Tiny(), []
+    model.blocks[1].register_forward_hook(lambda *a: enabled.append(a[-1].requires_grad))
+    with torch.enable_grad():
+        collect_hidden_states(model, ids(), batch_size=4)
+    assert enabled == [False, False]
 
 
 def test_what_the_user_hands_over_is_never_overwritten():
@@ -441,6 +450,8 @@ def test_the_stack_of_blocks_is_found():
     assert found(Parts(convolution=[layer(2), layer(2)], layers=blocks)) == [
         f"layers.{i}" for i in range(3)
     ]
+    acts = [nn.Tanh() for _ in range(3)]
+    assert found(Parts(acts=acts, layers=head[:3])) == [f"layers.{i}" for i in range(3)]
     assert found(nn.Sequential(*head)) == [str(i) for i in range(5)]
 
 

@@ -98,7 +98,8 @@ class CharacterTransformer(nn.Module):
     """Scores of the next token, from the tokens so far.
 
     Nothing in it is random or depends on the mode, and padding on the right changes nothing before
-    it. Weights are Gaussian, of variance 1/fan-in, less for what a block adds to its input.
+    it. Weights are Gaussian, of deviation 0.5 in the embedding, 0.5/√(blocks · fan-in) where a
+    block adds to its input, and 0.7/√fan-in elsewhere; biases are 0.
 
     Args:
         tokens: Size of the vocabulary.
