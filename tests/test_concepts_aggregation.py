@@ -193,6 +193,8 @@ def test_weights_and_scores_of_every_size():
     assert weighted_separation([1e154, 1e154], 1e308 * np.eye(2), [1.0, 1.0]) == pytest.approx(2)
     assert weighted_separation([1.0, 0.0], np.eye(2), [1e-200, 1e-200]) == pytest.approx(0.5)
     assert weighted_separation([1.0, 0.0], np.eye(2), [1e200, 1e200]) == pytest.approx(0.5)
+    far = weighted_separation([1.0, 1.0], np.diag([1e-300, 1.0]), [1e-200, 0.0])
+    assert far == pytest.approx(1e300)
     C = np.diag([1e-200, 1e200])
     assert weighted_separation([1e-100, 1e100], C, [1e100, 1e-100]) == pytest.approx(2)
 

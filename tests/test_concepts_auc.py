@@ -118,6 +118,7 @@ def moments_with(first, second):
 def test_variances_and_projections_that_are_rounding():
     u, flat = np.array([0.1, 0.3, -0.4]), np.ones((3, 3))  # uᵀ1 = -1e-16
     assert auc.predicted_auc(u, [1.0, 1.0, 1.0], flat) == 0.5
+    assert auc.direction_separation(u, [1.0, 0.0, 0.0], flat) == math.inf
     assert auc.predicted_auc(u, [1.0, 0.0, 0.0], flat) == 1.0
     assert auc.predicted_auc(-u, [1.0, 0.0, 0.0], np.zeros((3, 3))) == 0.0
     assert thresholds.predicted_accuracy(u, [1.0, 1.0, 1.0], flat, prior=0.6) == pytest.approx(0.6)

@@ -120,6 +120,13 @@ def _equal_weights_residual(scores: sympy.Expr) -> sympy.Expr:
     )
 
 
+def _own_residual() -> sympy.Expr:
+    """With Σ_ℓℓ⁻¹ = WᵀW, the own direction WᵀWμ turns into W⁻ᵀWᵀWμ = Wμ, the scaled mean."""
+    (inverse,) = matrices("U")  # W⁻¹
+    own = _T(_W) * _W * _mu
+    return reduced(_T(inverse) * own - _W * _mu, {_T(inverse) * _T(_W): _ONE})
+
+
 def _scaling_residual(stacked: sympy.Expr, scores: sympy.Expr) -> sympy.Expr:
     """x → Wx with μ → Wμ, Σ → WΣWᵀ, V → W⁻ᵀV changes neither δ² nor D²."""
     (inverse,) = matrices("U")  # W⁻¹
@@ -146,6 +153,7 @@ def derive_largest_loss(
     """
     inequality = derive_kantorovich(price=price)
     steps = (
+        Step("Own directions of scaled layers are their means.", _own_residual),
         Step("Scaling the layers changes nothing.", partial(_scaling_residual, stacked, scores)),
         Step("D² is at least that of equal weights.", partial(_equal_weights_residual, scores)),
         *inequality.steps,

@@ -4,9 +4,9 @@ With m ≤ Σ ≤ M, κ = M/m, and any u ≠ 0:
 
     1 ≤ K(u) = (uᵀΣu)(uᵀΣ⁻¹u)/(uᵀu)² ≤ (1 + κ)²/(4κ).
 
-K(u) = 1 iff u is an eigenvector of Σ; the upper bound is attained iff u has nothing outside the
-eigenspaces of M and m, and equal norms in both. κ may be taken over the eigenvalues whose
-eigenspaces u meets.
+K(u) = 1 iff u is an eigenvector of Σ; for κ > 1 the upper bound is attained iff u has nothing
+outside the eigenspaces of M and m, and equal norms in both. κ may be taken over the eigenvalues
+whose eigenspaces u meets.
 """
 
 from __future__ import annotations

@@ -458,4 +458,5 @@ def derive_steering(
         Step("They are different numbers.", partial(_different_residual, *prices)),
         Step("The prices of the two shifts.", partial(_price_residual, *prices)),
     )
-    return Derivation("Least KL along μ, least norm along Σ⁻¹μ.", steps, ("spectral theorem",))
+    cites = ("spectral theorem", "Pareto optima of convex functions minimise weighted sums of them")
+    return Derivation("Least KL along μ, least norm along Σ⁻¹μ.", steps, cites)

@@ -277,7 +277,8 @@ def _sharing(formulas: Formulas, setting: Setting) -> Evidence:
         sigma = E + np.diag([0.0, content])
         shared = formula(formulas, "principal")(mu, sigma, 2.0, pair_covariance=E)
         free = formula(formulas, "principal")(mu, sigma, 2.0)
-        found[content] = shared.auc, free.auc, auc.predicted_auc(mu, mu, sigma)
+        own = float(brute.phi(MP.sqrt(2) * MP.mpf(mu @ mu / np.sqrt(mu @ sigma @ mu))))
+        found[content] = shared.auc, free.auc, own
     better = found[10.0][0] - found[10.0][2]
     worse = found[1.0][1] - found[1.0][0]
     holds = bool(better > 1e-3 and worse > 1e-3)
