@@ -500,3 +500,11 @@ def test_texts_are_encoded_and_read_back():
         vocabulary.encode(["x"])
     with pytest.raises(ValueError, match="token 99 must be in"):
         vocabulary.decode([[99]])
+
+
+def test_training_without_gradients_around_it():
+    with torch.no_grad():
+        losses = train(
+            small(), VOCABULARY.encode(["ab"], end=True), Schedule(2, 2), generator=seeded(0)
+        )
+    assert np.isfinite(losses).all()

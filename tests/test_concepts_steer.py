@@ -422,3 +422,15 @@ def test_generation_of_hugging_face_models_is_steered_at_every_token(kind):
         unsteered = write()
     assert torch.equal(unsteered.sequences, bare.sequences)
     assert all(same_bits(a, b) for a, b in zip(unsteered.logits, bare.logits, strict=True))
+
+
+def test_a_hook_registered_inside_stays_and_blocks_without_weights_take_the_models_dtype():
+    model, tokens, seen = Tiny(), ids(), []
+    with Steering(model, {1: vector()}):
+        handle = model.blocks[1].register_forward_hook(lambda *a: seen.append(1), prepend=True)
+    model(tokens)
+    assert seen == [1]
+    handle.remove()
+    plain = nn.Sequential(nn.Linear(WIDTH, WIDTH).half(), nn.Tanh())
+    with pytest.raises(TypeError, match=r"'1' have dtype torch\.float64, the block has"):
+        Steering(plain, {"1": vector()})
