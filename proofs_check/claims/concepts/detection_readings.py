@@ -6,7 +6,7 @@ test compares the two bit by bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,11 @@ class Sample:
         """In the chosen blocks."""
         found = split(self.seed, self.train, self.held_out)
         names = [f"encoder.layer.{block}" for block in self.blocks]
-        sides = ({name: side[name] for name in names} for side in (found.train, found.held_out))
-        return type(found)(found.train_text, found.held_out_text, *sides)
+        return replace(
+            found,
+            train={name: found.train[name] for name in names},
+            held_out={name: found.held_out[name] for name in names},
+        )
 
 
 @dataclass(frozen=True, eq=False)
