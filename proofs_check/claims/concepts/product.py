@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +25,7 @@ from ...claim import Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, S
 from ...legs import Case, derivation_leg, digits_leg
 from ...statistics import compare_samples
 from ..rationals import differ
-from ..shared import BETA, formula
+from ..shared import BETA, formula, joined
 from . import product_brute as brute
 
 MP = brute.MP
@@ -41,6 +42,32 @@ def _areas_of(misordered: Any, equal: Any) -> Derivation:
 
 def _probes_of(error: Any, unfair: Any, infimum: Any) -> Derivation:
     return product_probes.derive_probes(_plain(error), unfair, infimum)
+
+
+DERIVATIONS: Mapping[str, Callable[..., Derivation]] = {
+    "linear probes": _probes_of,
+    "the AGOP, model (b)": product_features.derive_features,
+    "quadratic detectors": product_scores.derive_scores,
+    "the AUC of ST": _areas_of,
+    "the ROC curve": product_roc.derive_roc,
+    "the AGOP, model (a)": product_logistic.derive_logistic,
+}
+"""Parts of the statement, so that a mutant meets the steps of its own part only."""
+
+READS = {
+    "linear probes": ("probe_error", "unfair", "infimum"),
+    "the AGOP, model (b)": ("logit", "posterior", "slope", "square", "odds"),
+    "quadratic detectors": ("error",),
+    "the AUC of ST": ("misordered", "equal_auc"),
+    "the ROC curve": ("roc_slope",),
+    "the AGOP, model (a)": ("diagonal", "mixed", "steep"),
+}
+
+
+def _whole(*claimed: Any) -> Derivation:
+    given = iter(claimed)
+    parts = [DERIVATIONS[name](*(next(given) for _ in reads)) for name, reads in READS.items()]
+    return joined("the product concept", *parts)
 
 
 def _floats(claimed: Any, *symbols: sympy.Symbol) -> Any:
@@ -335,15 +362,9 @@ NONLINEAR = Claim(
         "bounds": product_roc.bayes_auc_bounds,
     },
     legs=(
-        derivation_leg("linear probes", _probes_of,
-                       ("probe_error", "unfair", "infimum"), whole=True),
-        derivation_leg("the AGOP, model (b)", product_features.derive_features,
-                       ("logit", "posterior", "slope", "square", "odds"), whole=True),
-        derivation_leg("quadratic detectors", product_scores.derive_scores, ("error",), whole=True),
-        derivation_leg("the AUC of ST", _areas_of, ("misordered", "equal_auc"), whole=True),
-        derivation_leg("the ROC curve", product_roc.derive_roc, ("roc_slope",), whole=True),
-        derivation_leg("the AGOP, model (a)", product_logistic.derive_logistic,
-                       ("diagonal", "mixed", "steep"), whole=True),
+        derivation_leg("all of the statement", _whole, tuple(itertools.chain(*READS.values())),
+                       whole=True, on_mutants=False),
+        *(derivation_leg(name, DERIVATIONS[name], reads) for name, reads in READS.items()),
         Leg("the gap", Kind.CERTIFIED, _gap, ("equal_auc", "bounds")),
         digits_leg("thresholds", _probe_errors, ("probe_error",), 18),
         Leg("blind directions", Kind.DIRECT, _blind, on_mutants=False),
