@@ -5,6 +5,9 @@ OUT ?= build
 # Spinning OpenMP threads slow small eigendecompositions tenfold on a busy machine.
 export OMP_WAIT_POLICY = passive
 
+# Both keep two cores busy with processes; more threads in each would only wait for each other.
+proofs test: export OMP_NUM_THREADS = 1
+
 .PHONY: proofs test slow bench figures lint readme clean
 INSTALLED := .venv/installed
 
