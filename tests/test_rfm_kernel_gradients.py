@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from theory.rfm.kernel_derivation import derive_gradients
@@ -44,11 +44,16 @@ def predict(name, X, alpha, Z, M, L):
     return PROFILES[name](u) @ alpha
 
 
-def central(name, X, alpha, Z, M, L, step=2.0**-16):
+def central(name, X, alpha, Z, M, L, step=2.0**-11):
+    """Central differences, extrapolated once, as steep kernels need."""
     columns = []
-    for e in np.eye(X.shape[1]) * step:
-        ends = [predict(name, X, alpha, Z + s * e, M, L) for s in (1, -1)]
-        columns.append((ends[0] - ends[1]) / (2 * step))
+    for e in np.eye(X.shape[1]):
+        wide, near = (
+            (predict(name, X, alpha, Z + h * e, M, L) - predict(name, X, alpha, Z - h * e, M, L))
+            / (2 * h)
+            for h in (step, step / 2)
+        )
+        columns.append((4 * near - wide) / 3)
     return np.stack(columns, axis=-1)
 
 
@@ -69,6 +74,7 @@ def test_profiles_are_the_definitions(name):
 @given(
     name=st.sampled_from(NAMES), outputs=st.sampled_from([1, 3]), L=st.floats(0.8, 3), seed=seeds
 )
+@example(name="exponential", outputs=3, L=0.8125, seed=1241)
 @few
 def test_gradients_are_central_differences_also_at_training_points(name, outputs, L, seed):
     X, alpha, Z, M = problem(seed, outputs)
