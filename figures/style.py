@@ -141,14 +141,19 @@ def handle(look: Look, label: str, *, shows: Literal["both", "line", "points"] =
     )
 
 
-def legend_above(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """Put a legend above the panels, where it covers nothing."""
+LINES_AND_POINTS = f"lines: theory   points: numerics, bars ± {ERROR_BARS:g} standard errors"
+
+
+def legend_above(
+    figure: Figure, handles: Sequence[Artist], columns: int, says: str = LINES_AND_POINTS
+) -> None:
+    """Put a legend above the panels, where it covers nothing, and what is seen above it."""
     figure.legend(
         handles=list(handles),
         loc="outside upper center",
         ncols=columns,
         columnspacing=1.4,
-        title=f"lines: theory   points: numerics, bars ± {ERROR_BARS:g} standard errors",
+        title=says,
         title_fontsize=7,
     )
 

@@ -26,6 +26,7 @@ from ..style import (
     Look,
     canvas,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -176,11 +177,9 @@ def _plain_ticks(panels: Sequence[Axes]) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    figure.legend(
-        handles=[handle(method.look, method.label) for method in METHODS],
-        loc="outside upper center",
-        ncols=3,
-        columnspacing=1.4,
-        title=f"means over seeds, bars ± {ERROR_BARS:g} standard errors, bands: all seeds",
-        title_fontsize=7,
+    legend_above(
+        figure,
+        [handle(method.look, method.label) for method in METHODS],
+        3,
+        f"means over seeds, bars ± {ERROR_BARS:g} standard errors, bands: all seeds",
     )

@@ -29,6 +29,7 @@ from ..style import (
     Look,
     canvas,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -184,11 +185,9 @@ def _legend(figure: Figure) -> None:
         handle(UNCENTRED, "uncentred", shows="points"),
         cross,
     ]
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=3,
-        columnspacing=1.4,
-        title="a, b: measured while training   c: points measured, lines predicted tangents",
-        title_fontsize=7,
+    legend_above(
+        figure,
+        looks,
+        3,
+        "a, b: measured while training   c: points measured, lines predicted tangents",
     )

@@ -17,6 +17,7 @@ from ..style import (
     Look,
     canvas,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -93,14 +94,7 @@ def _paint(data: Data) -> Figure:
         title(axes, index, f"{text} of the samples")
     looks = [handle(Look(colour, SOLID, mark), text) for colour, mark, text in MAPS.values()]
     looks += [handle(Look(BLACK, DASHES[arm], ""), text, shows="line") for arm, text in _LABELS]
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=5,
-        columnspacing=1.4,
-        title="a line for each seed",
-        title_fontsize=7,
-    )
+    legend_above(figure, looks, 5, "a line for each seed")
     return figure
 
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..plot import Data, Floats, Plot, Series
-from ..style import BLUE, DASHED, ORANGE, SOLID, Look, canvas, handle, line, points, title
+from ..style import (
+    BLUE,
+    DASHED,
+    ORANGE,
+    SOLID,
+    Look,
+    canvas,
+    handle,
+    legend_above,
+    line,
+    points,
+    title,
+)
 from .data import Labels, balanced_digits
 
 if TYPE_CHECKING:
@@ -109,12 +121,11 @@ def _paint(data: Data) -> Figure:
     title(panels[0], 0, "angle to the label space")
     title(panels[1], 1, "variability")
     looks = [handle(s.look, rf"$\kappa n = {s.strength:g}$") for s in SETTINGS]
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=2,
-        title="points: runs, each seed   lines: (a) the theory's rate, (b) its fixed point",
-        title_fontsize=7,
+    legend_above(
+        figure,
+        looks,
+        2,
+        "points: runs, each seed   lines: (a) the theory's rate, (b) its fixed point",
     )
     return figure
 

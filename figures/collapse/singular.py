@@ -17,6 +17,7 @@ from ..style import (
     Look,
     canvas,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -102,11 +103,7 @@ def _paint(data: Data) -> Figure:
         axes.set(xlabel="step of SGD", yscale="log", xlim=(0, None))
         title(axes, index, f"layer {index + 2}")
     panels[0].set(ylabel="NC1")
-    figure.legend(
-        handles=[handle(look, text) for look, text in PARTS.values()],
-        loc="outside upper center",
-        ncols=3,
-        title="a line for each seed",
-        title_fontsize=7,
+    legend_above(
+        figure, [handle(look, text) for look, text in PARTS.values()], 3, "a line for each seed"
     )
     return figure

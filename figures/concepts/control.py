@@ -21,6 +21,7 @@ from ..style import (
     Dashes,
     Look,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -162,11 +163,9 @@ def _legend(figure: Figure, data: Data) -> None:
     probes = dict.fromkeys(name.split(": ")[1].split(", ")[0] for name in data)
     looks = [handle(_look(probe), PROBES[probe][0]) for probe in probes]
     looks.append(handle(Look(GREY, DASHED, ""), "90 %", shows="line"))
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=3,
-        columnspacing=1.4,
-        title=f"points: measured, bars ± {ERROR_BARS:g} standard errors, joined by lines",
-        title_fontsize=7,
+    legend_above(
+        figure,
+        looks,
+        3,
+        f"points: measured, bars ± {ERROR_BARS:g} standard errors, joined by lines",
     )

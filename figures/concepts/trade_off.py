@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..plot import Data, Floats, Plot, Series
-from ..style import BLACK, ERROR_BARS, GREY, SOLID, TEXT_WIDTH, Look, handle, line, points, title
+from ..style import (
+    BLACK,
+    ERROR_BARS,
+    GREY,
+    SOLID,
+    TEXT_WIDTH,
+    Look,
+    handle,
+    legend_above,
+    line,
+    points,
+    title,
+)
 from .held_out import PROBES
 from .steered import KINDS, VALUES, Sizes, directions, reading, tally
 
@@ -247,11 +259,4 @@ def _legend(figure: Figure, data: Data) -> None:
     ]
     looks.append(handle(Look(BLACK, SOLID, "o"), r"$\Sigma v$, arrows from $v$", shows="points"))
     looks.append(handle(FRONT, r"theory: shifts along $(I + \lambda\Sigma)^{-1}\mu$", shows="line"))
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=4,
-        columnspacing=1.2,
-        title=f"a, b: bars ± {ERROR_BARS:g} standard errors",
-        title_fontsize=7,
-    )
+    legend_above(figure, looks, 4, f"a, b: bars ± {ERROR_BARS:g} standard errors")

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..plot import Data, Plot, Series
-from ..style import BLUE, DASHED, GREY, ORANGE, SOLID, Look, canvas, handle, line, title
+from ..style import (
+    BLUE,
+    DASHED,
+    GREY,
+    ORANGE,
+    SOLID,
+    Look,
+    canvas,
+    handle,
+    legend_above,
+    line,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,14 +135,13 @@ def _paint_network(axes: Axes, before: Series, after: Series, shift: float) -> N
 
 
 def _legend(figure: Figure) -> None:
-    figure.legend(
-        handles=[
+    legend_above(
+        figure,
+        [
             handle(LOOKS[BEFORE], "at initialisation", shows="points"),
             handle(LOOKS[AFTER], "after training", shows="points"),
             handle(THRESHOLD_LOOK, f"{THRESHOLD}", shows="line"),
         ],
-        loc="outside upper center",
-        ncols=3,
-        title="each pair of points: one layer of one network",
-        title_fontsize=7,
+        3,
+        "each pair of points: one layer of one network",
     )

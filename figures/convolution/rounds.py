@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..plot import Data, Floats, Plot, Series
-from ..style import BLUE, DASHED, GREY, ORANGE, SOLID, Look, canvas, handle, line, title
+from ..style import (
+    BLUE,
+    DASHED,
+    GREY,
+    ORANGE,
+    SOLID,
+    Look,
+    canvas,
+    handle,
+    legend_above,
+    line,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,14 +198,14 @@ def _paint_patch(axes: Axes, data: Data, task: _Task) -> Any:
 
 
 def _legend(figure: Figure) -> None:
-    figure.legend(
-        handles=[
+    legend_above(
+        figure,
+        [
             handle(ONE, "one seed"),
             handle(MEAN, "mean", shows="line"),
             handle(FIXED, "fixed kernel, mean", shows="line"),
             handle(CHOSEN, "chosen by validation", shows="points"),
         ],
-        loc="outside upper center",
-        ncols=4,
-        columnspacing=1.2,
+        4,
+        "",
     )

@@ -19,6 +19,7 @@ from ..style import (
     Look,
     canvas,
     handle,
+    legend_above,
     line,
     points,
     title,
@@ -156,11 +157,4 @@ def _legend(figure: Figure, data: Data) -> None:
         for m in (WHOLE, ROOT)
     ]
     looks = [handle(FIXED.look, FIXED.label), *looks, handle(RIDGE_LOOK, "kernel ridge, tuned")]
-    figure.legend(
-        handles=looks,
-        loc="outside upper center",
-        ncols=4,
-        columnspacing=1.4,
-        title=f"means over seeds, bars ± {ERROR_BARS:g} standard errors",
-        title_fontsize=7,
-    )
+    legend_above(figure, looks, 4, f"means over seeds, bars ± {ERROR_BARS:g} standard errors")

@@ -11,7 +11,7 @@ import numpy as np
 from numerics.rfm.data import MultiIndex, gated_low_rank, product
 
 from ..plot import Data, Plot, Series
-from ..style import BLACK, SOLID, Look, canvas, handle, line, points, title
+from ..style import BLACK, SOLID, Look, canvas, handle, legend_above, line, points, title
 from .methods import DIAGONAL, RIDGE_LOOK, ROOT, WHOLE, cut, kernel_ridge_error
 
 if TYPE_CHECKING:
@@ -116,4 +116,4 @@ def _legend(figure: Figure) -> None:
     looks = [handle(method.look, method.label) for method in METHODS]
     looks.append(handle(RIDGE_LOOK, "kernel ridge", shows="line"))
     looks.append(handle(Look(BLACK, SOLID, "x", size=5), "paper E, n = 4000", shows="points"))
-    figure.legend(handles=looks, loc="outside upper center", ncols=5, columnspacing=1.2)
+    legend_above(figure, looks, 5, "")

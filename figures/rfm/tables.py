@@ -12,7 +12,19 @@ import numpy as np
 from numerics.rfm.tables import TABLES, Table, bundled_table
 
 from ..plot import Data, Floats, Plot, Series
-from ..style import BLACK, BLUE, ERROR_BARS, GREEN, ORANGE, SOLID, Look, canvas, points, title
+from ..style import (
+    BLACK,
+    BLUE,
+    ERROR_BARS,
+    GREEN,
+    ORANGE,
+    SOLID,
+    Look,
+    canvas,
+    legend_above,
+    points,
+    title,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,13 +151,12 @@ def _paint(data: Data) -> Figure:
 def _legend(figure: Figure) -> None:
     from ..style import handle
 
-    figure.legend(
-        handles=[
+    legend_above(
+        figure,
+        [
             handle(learner.look, f"{learner.name[0].upper()}: {learner.name}", shows="points")
             for learner in LEARNERS
         ],
-        loc="outside upper center",
-        ncols=4,
-        title=f"means over folds, bars ± {ERROR_BARS:g} standard errors",
-        title_fontsize=7,
+        4,
+        f"means over folds, bars ± {ERROR_BARS:g} standard errors",
     )

@@ -20,7 +20,6 @@ but this share. Derivations: `theory.concepts.aggregation_derivation`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +29,7 @@ from numpy.typing import ArrayLike
 
 from ..arrays import RealArray, finite_array
 from ..matrix_words import matrices
+from ..rfm.doubles import representable
 from ..validation import integer
 from .kantorovich import PRICE
 
@@ -111,7 +111,7 @@ def stacked_separation(means: Sequence[ArrayLike], covariance: ArrayLike) -> flo
         1.5625
     """
     with np.errstate(over="ignore"):
-        return _finite("the separation", float(layer_gains(means, covariance).sum()))
+        return representable("the separation", float(layer_gains(means, covariance).sum()))
 
 
 def layer_separations(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
@@ -135,7 +135,7 @@ def layer_separations(means: Sequence[ArrayLike], covariance: ArrayLike) -> Real
     mu, sigma = _stack(means, covariance)
     with np.errstate(over="ignore"):
         found = [np.sum(_whitened(m, _block(sigma, mu, i)) ** 2) for i, m in enumerate(mu)]
-    return _every_finite("a separation", np.array(found))
+    return representable("a separation", np.array(found))
 
 
 def layer_gains(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
@@ -163,7 +163,7 @@ def layer_gains(means: Sequence[ArrayLike], covariance: ArrayLike) -> RealArray:
     with np.errstate(over="ignore"):
         squares = _whitened(np.concatenate(mu), sigma) ** 2
         found = np.add.reduceat(squares, _starts(mu))
-    return _every_finite("a separation", found)
+    return representable("a separation", found)
 
 
 def own_vectors(means: Sequence[ArrayLike], covariance: ArrayLike) -> tuple[RealArray, ...]:
@@ -265,7 +265,7 @@ def aggregated(
     _refuse_dependent(C)
     with np.errstate(over="ignore"):
         separation, stacked = (
-            _finite("the separation", float(np.sum(_whitened(*law) ** 2)))
+            representable("the separation", float(np.sum(_whitened(*law) ** 2)))
             for law in ((m, C), (mean, sigma))
         )
     weights = _solved(C, m)
@@ -306,7 +306,7 @@ def weighted_separation(mean: ArrayLike, covariance: ArrayLike, weights: ArrayLi
         raise ValueError("weights are all 0, as far as doubles go; at least one must differ from 0")
     a = a / np.abs(a).max()
     projection = float(a @ (mu[0] / deviation))
-    return _finite("the separation", projection / float(a @ _correlation(C) @ a) * projection)
+    return representable("the separation", projection / float(a @ _correlation(C) @ a) * projection)
 
 
 # --- at the door ------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ def _refuse_indefinite(sigma: RealArray) -> None:
 def _refuse_dependent(C: RealArray) -> None:
     if np.diag(C).min() < np.finfo(np.float64).tiny:
         raise ValueError("vectors hold a zero vector, or one too small for doubles to square")
-    _every_finite("a score's variance", C)
+    representable("a score's variance", C)
     if _lowest(_correlation(C)) < _LEAST_EIGENVALUE * len(C):
         raise ValueError("vectors are linearly dependent; independent ones are allowed")
 
@@ -428,16 +428,4 @@ def _solved(covariance: RealArray, mean: RealArray) -> RealArray:
     deviation = np.sqrt(np.diag(covariance))
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.linalg.solve(_correlation(covariance), mean / deviation) / deviation
-    return _every_finite("a direction", np.asarray(found))
-
-
-def _every_finite(name: str, values: RealArray) -> RealArray:
-    if not np.isfinite(values).all():
-        raise OverflowError(f"{name} is larger than every double")
-    return values
-
-
-def _finite(name: str, value: float) -> float:
-    if not math.isfinite(value):
-        raise OverflowError(f"{name} is larger than every double")
-    return value
+    return representable("a direction", np.asarray(found))

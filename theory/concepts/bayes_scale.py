@@ -80,7 +80,7 @@ def agop_scale(separation: float, prior: float = 0.5) -> float:
         >>> agop_scale(1.0)
         0.07913883635109861
     """
-    delta, pi = _separation(separation), checked_prior(prior)
+    delta, pi = _separation(separation), probability("prior", prior)
     return rounded(partial(agop_scale_ball, delta, pi), f"c at δ = {delta}, π = {pi}")
 
 
@@ -96,7 +96,7 @@ def agop_scale_ball(separation: float, prior: float = 0.5, precision: int = 128)
         TypeError: As `agop_scale`.
         ValueError: As `agop_scale`.
     """
-    delta, pi = _separation(separation), checked_prior(prior)
+    delta, pi = _separation(separation), probability("prior", prior)
     if delta > 1e6:  # c <= e^{−δ²/2}/4 is below 2^{-10^11}
         return arb(0).union(arb(2) ** -(10**6))
     with ctx.workprec(precision + 40):
@@ -110,19 +110,6 @@ def log_odds_ball(prior: float) -> Any:
     pi = Fraction(prior)
     odds = pi / (1 - pi)
     return arb(fmpq(odds.numerator, odds.denominator)).log()
-
-
-def checked_prior(prior: float) -> float:
-    """Return a prior as a float.
-
-    Raises:
-        TypeError: If it is not a real number.
-        ValueError: If it, or the double nearest to it, is not strictly between 0 and 1.
-    """
-    number = probability("prior", prior)
-    if not 0 < number < 1:
-        raise ValueError(f"prior = {prior!r} rounds to {number}; it must be between 0 and 1")
-    return number
 
 
 def _separation(value: object) -> float:

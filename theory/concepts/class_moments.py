@@ -101,14 +101,35 @@ def half_difference_and_covariance(
         )
     if not mu.any():
         raise ValueError("half_difference is 0; the classes must have different means")
-    size = float(np.abs(sigma).max())
-    if np.abs(sigma - sigma.T).max() > 1e-10 * size:
-        raise ValueError(f"{name} is not symmetric; a symmetric matrix is allowed")
-    sigma = sigma / 2 + sigma.T / 2
+    sigma = _symmetrised(name, sigma)
     lowest = float(np.linalg.eigvalsh(sigma)[0])
-    if lowest < -1e-10 * len(mu) * size:
+    if lowest < -1e-10 * len(mu) * float(np.abs(sigma).max()):
         raise ValueError(f"{name} has the eigenvalue {lowest:.3g}; none below 0 is allowed")
     return mu, sigma
+
+
+def positive_definite(name: str, value: ArrayLike, dimension: int) -> RealArray:
+    """Return a covariance, shape (d, d).
+
+    Raises:
+        TypeError: If entries are not real numbers.
+        ValueError: If the shape is not (d, d), an entry is NaN or infinite, it is not symmetric to
+            1e-10 of its largest entry, or not positive definite.
+    """
+    sigma = finite_array(name, value)
+    if sigma.shape != (dimension, dimension):
+        raise ValueError(f"{name} has shape {sigma.shape}; {(dimension, dimension)} is allowed")
+    sigma = _symmetrised(name, sigma)
+    lowest, highest = np.linalg.eigvalsh(sigma)[[0, -1]]
+    if lowest <= 1e-14 * highest:
+        raise ValueError(f"{name} has the eigenvalue {lowest:.3g}; it must be positive definite")
+    return sigma
+
+
+def _symmetrised(name: str, sigma: RealArray) -> RealArray:
+    if np.abs(sigma - sigma.T).max() > 1e-10 * np.abs(sigma).max():
+        raise ValueError(f"{name} is not symmetric; a symmetric matrix is allowed")
+    return sigma / 2 + sigma.T / 2
 
 
 def definite_eigenvalues(sigma: RealArray) -> tuple[RealArray, RealArray]:

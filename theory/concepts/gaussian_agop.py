@@ -21,6 +21,7 @@ from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
 from .bayes_scale import agop_scale
+from .class_moments import positive_definite
 
 
 def bayes_agop(half_difference: ArrayLike, covariance: ArrayLike, prior: float = 0.5) -> RealArray:
@@ -100,26 +101,6 @@ def discriminant_space(means: ArrayLike, covariance: ArrayLike) -> RealArray:
     spread = left[:, singular > 1e-12 * max(singular[0], np.finfo(np.float64).tiny)]
     basis, _ = np.linalg.qr(np.linalg.solve(S, spread))
     return np.asarray(basis)
-
-
-def positive_definite(name: str, value: ArrayLike, dimension: int) -> RealArray:
-    """Return a covariance.
-
-    Raises:
-        TypeError: If entries are not real numbers.
-        ValueError: If the shape is not (d, d), an entry is NaN or infinite, it is not symmetric to
-            1e-10 of its largest entry, or not positive definite.
-    """
-    S = finite_array(name, value)
-    if S.shape != (dimension, dimension):
-        raise ValueError(f"{name} has shape {S.shape}; {(dimension, dimension)} is allowed")
-    if np.abs(S - S.T).max() > 1e-10 * np.abs(S).max():
-        raise ValueError(f"{name} is not symmetric; a symmetric matrix is allowed")
-    S = S / 2 + S.T / 2
-    lowest, highest = np.linalg.eigvalsh(S)[[0, -1]]
-    if lowest <= 1e-14 * highest:
-        raise ValueError(f"{name} has the eigenvalue {lowest:.3g}; it must be positive definite")
-    return S
 
 
 def _discriminant(half_difference: ArrayLike, covariance: ArrayLike) -> tuple[RealArray, float]:

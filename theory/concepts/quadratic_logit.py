@@ -24,8 +24,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
-from .bayes_scale import checked_prior
-from .gaussian_agop import positive_definite
+from .class_moments import positive_definite, probability
 
 
 def quadratic_logit_agop(
@@ -57,7 +56,7 @@ def quadratic_logit_agop(
                [0.     , 1.40625]])
     """
     difference, S, T = _classes(first_mean, second_mean, first_covariance, second_covariance)
-    weight = checked_prior(prior)
+    weight = probability("prior", prior)
     A, B = np.linalg.inv(S), np.linalg.inv(T)
     D, g, h = B - A, B @ difference, A @ difference
     pooled = weight * S + (1 - weight) * T

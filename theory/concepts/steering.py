@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
+from ..rfm.doubles import representable
 from ..validation import positive
 from .class_moments import (
     definite_eigenvalues,
@@ -138,7 +139,7 @@ def steering_shift(
     delta, weight = real_number("change", change), _penalty(penalty) * most
     shrunk = parts / (1 + weight * scaled if weight <= 1 else 1 / weight + scaled)
     factor = delta / (2 * float(np.sum(parts * shrunk / scaled))) * (most / size)
-    t: RealArray = vectors @ (shrunk * _finite("the shift", factor))
+    t: RealArray = vectors @ (shrunk * representable("the shift", factor))
     return t
 
 
@@ -170,11 +171,11 @@ def shift_effect(
     parts, along = vectors.T @ (mu / size), vectors.T @ (t / length)
     scaled, reach = values / values[-1], float(length) / root
     return ShiftEffect(
-        _finite(
+        representable(
             "the change", 2 * float(np.sum(parts * along / scaled)) * reach * float(size) / root
         ),
-        _finite("the KL", float(np.sum(along**2 / scaled)) / 2 * reach * reach),
-        _finite("the norm", math.hypot(*t.tolist())),
+        representable("the KL", float(np.sum(along**2 / scaled)) / 2 * reach * reach),
+        representable("the norm", math.hypot(*t.tolist())),
     )
 
 
@@ -245,12 +246,6 @@ def _penalty(value: float) -> float:
     if not value >= 0:
         raise ValueError(f"penalty = {value!r} must be a number >= 0, or inf")
     return float(value) if value <= sys.float_info.max else math.inf
-
-
-def _finite(name: str, value: float) -> float:
-    if not math.isfinite(value):
-        raise OverflowError(f"{name} is larger than every double")
-    return value
 
 
 # --- derivation -------------------------------------------------------------------------------

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 RealArray: TypeAlias = NDArray[np.float64]
+Reals = TypeVar("Reals", float, RealArray)
 
 
-def representable(name: str, value: RealArray) -> RealArray:
+def representable(name: str, value: Reals) -> Reals:
     """Return the result, unless it overflowed on its way.
 
     Raises:
