@@ -2,191 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from ...claim import Budget, Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Mutant, Setting
+from ...claim import Budget, Claim, Evidence, Formulas, Hypothesis, Kind, Leg, Setting
 from ...legs import Case, digits_leg
 from ..shared import BETA
+from . import control_parts as parts
 from .control_brute import steered_scores
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from numerics.concepts.grammar import Grammar, Text
     from numerics.concepts.sweeps import Sweep, Writer
-
-Vectors: TypeAlias = "dict[str, Tensor]"
-States: TypeAlias = "Mapping[str, Tensor]"
-Directions: TypeAlias = "Mapping[str, ArrayLike]"
-VALUES = {"sentiment": "positive", "tense": "past"}
-
-
-# What the claim is made of
-
-
-def _beginnings(grammar: Grammar, concept: str, n: int, rng: np.random.Generator) -> list[Text]:
-    """Texts up to where the concept is about to show, at whose last tokens states are taken."""
-    return grammar.beginnings(concept, n, rng)
-
-
-def _labels(texts: Sequence[Text], concept: str) -> NDArray[np.bool_]:
-    return np.array([getattr(t.concepts, concept) == VALUES[concept] for t in texts])
-
-
-def _direction(states: States, labels: NDArray[np.bool_], probe: str) -> Directions:
-    """The detector's unit vectors."""
-    from numerics.concepts.detector import ConceptDetector
-
-    arrays: dict[Any, Any] = {name: layer.numpy() for name, layer in states.items()}
-    detector = ConceptDetector(probe, folds=2, random_state=0).fit(arrays, labels)
-    return {str(name): v for name, v in detector.directions().items()}
-
-
-def _shift(directions: Directions, states: States, labels: NDArray[np.bool_]) -> Directions:
-    """From the directions that detect to those that steer: Σv."""
-    from numerics.concepts.shifts import along_covariance
-
-    return along_covariance(directions, states, labels)
-
-
-def _coefficient(epsilon: float) -> float:
-    return epsilon
-
-
-def _steered(model: Any, vectors: Vectors, epsilon: float) -> AbstractContextManager[Any]:
-    from numerics.concepts.steer import Steering
-
-    return Steering(model, vectors, epsilon)
-
-
-# How it can be wrong
-
-
-def _first_sentences(
-    grammar: Grammar, concept: str, n: int, rng: np.random.Generator
-) -> list[Text]:
-    """Up to the end of the first sentence, where the concept is known and not about to show."""
-    texts = grammar.beginnings(concept, n, rng)
-    return [replace(t, text=t.text[: t.text.index(".") + 1]) for t in texts]
-
-
-def _random_direction(states: States, labels: NDArray[np.bool_], probe: str) -> Directions:
-    rng = np.random.default_rng(0)
-    return {name: rng.standard_normal(layer.shape[1]) for name, layer in states.items()}
-
-
-def _of_no_concept(texts: Sequence[Text], concept: str) -> NDArray[np.bool_]:
-    """As many of each class of each concept are labelled as not."""
-    return np.array([number // 12 % 2 == 0 for number in range(len(texts))])
-
-
-def _other_concept(texts: Sequence[Text], concept: str) -> NDArray[np.bool_]:
-    return _labels(texts, "tense" if concept == "sentiment" else "sentiment")
-
-
-def _inverted(states: States, labels: NDArray[np.bool_], probe: str) -> Directions:
-    return {name: -np.asarray(v) for name, v in _direction(states, labels, probe).items()}
-
-
-def _as_detected(directions: Directions, states: States, labels: object) -> Directions:
-    return directions
-
-
-def _too_far(epsilon: float) -> float:
-    return 5 * epsilon
-
-
-def _nowhere(epsilon: float) -> float:
-    return 0.0
-
-
-def _folded(epsilon: float) -> float:
-    """A sweep that turns back: the largest coefficient steers like the smallest but one."""
-    return epsilon if epsilon <= 0 else -epsilon / 2
-
-
-def _never_zero(model: Any, vectors: Vectors, epsilon: float) -> AbstractContextManager[Any]:
-    return _steered(model, vectors, epsilon or 1e-6)
-
-
-@contextmanager
-def _leaking(model: Any, vectors: Vectors, epsilon: float) -> Iterator[None]:
-    """Hooks that stay."""
-    _steered(model, vectors, epsilon or 1e-30).__enter__()
-    yield
-
-
-def _hooked(shift: Callable[[Tensor, Tensor], Tensor], before: bool = False) -> Callable[..., Any]:
-    """A context whose hooks do something else to the blocks' outputs, or to their inputs."""
-
-    @contextmanager
-    def context(model: Any, vectors: Vectors, epsilon: float) -> Iterator[None]:
-        handles = []
-        for name, v in vectors.items():
-            block = model.get_submodule(name)
-            if before:
-                hook = block.register_forward_pre_hook(
-                    lambda _, args, v=v: (shift(args[0], epsilon * v), *args[1:])
-                )
-            else:
-                hook = block.register_forward_hook(lambda *a, v=v: shift(a[2], epsilon * v))
-            handles.append(hook)
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    return context
-
-
-def _add(state: Tensor, shift: Tensor) -> Tensor:
-    return state + shift
-
-
-def _add_last(state: Tensor, shift: Tensor) -> Tensor:
-    changed = state.clone()
-    changed[:, -1] += shift
-    return changed
-
-
-def _add_scaled(state: Tensor, shift: Tensor) -> Tensor:
-    scaled: Tensor = shift * state.norm(dim=-1, keepdim=True) / 8
-    return state + scaled
-
-
-def _project_out(state: Tensor, shift: Tensor) -> Tensor:
-    unit = shift / shift.norm().clamp(min=1e-30)
-    return _add(state, -(state @ unit)[..., None] * unit)
-
-
-MUTANTS = (
-    Mutant("beginnings: up to the end of a sentence", {"beginnings": _first_sentences}),
-    Mutant("direction: random", {"direction": _random_direction}),
-    Mutant("direction: its sign flipped", {"direction": _inverted}),
-    Mutant("shift: v itself, not Σv", {"shift": _as_detected}),
-    Mutant("labels: of no concept", {"labels": _of_no_concept}),
-    Mutant("labels: those of another concept", {"labels": _other_concept}),
-    Mutant("coefficient: the sweep turns back", {"coefficient": _folded}),
-    Mutant("coefficient: five times as large", {"coefficient": _too_far}),
-    Mutant("coefficient: always 0", {"coefficient": _nowhere}),
-    Mutant("steered: at coefficient 0, too", {"steered": _never_zero}),
-    Mutant("steered: hooks stay", {"steered": _leaking}),
-    Mutant("steered: blocks' inputs", {"steered": _hooked(_add, before=True)}),
-    Mutant("steered: the last token only", {"steered": _hooked(_add_last)}),
-    Mutant("steered: in proportion to the state", {"steered": _hooked(_add_scaled)}),
-    Mutant("steered: direction projected out", {"steered": _hooked(_project_out)}),
-)
-
 
 # Steering is what its definition says
 
@@ -324,16 +156,16 @@ def _swept(formulas: Formulas, plan: Plan, seed: int, number: int) -> Sweep:
     from numerics.concepts.shifts import in_deviations
     from numerics.concepts.sweeps import sweep
 
-    parts: Any = formulas
+    given: Any = formulas
     course, writer = plan.courses[number], _writer(seed, plan.steps)
     rng = np.random.default_rng([seed, 1, number])
-    seen = parts["beginnings"](writer.grammar, course.concept, plan.states, rng)
-    states, labels = writer.states(seen), parts["labels"](seen, course.concept)
-    directions = parts["direction"](states, labels, course.probe)
+    seen = given["beginnings"](writer.grammar, course.concept, plan.states, rng)
+    states, labels = writer.states(seen), given["labels"](seen, course.concept)
+    directions = given["direction"](states, labels, course.probe)
     if course.through:
-        directions = parts["shift"](directions, states, labels)
+        directions = given["shift"](directions, states, labels)
     return sweep(
-        writer, in_deviations(directions, states), [parts["coefficient"](e) for e in COEFFICIENTS],
+        writer, in_deviations(directions, states), [given["coefficient"](e) for e in COEFFICIENTS],
         plan.texts, seed=seed * 100 + number, temperature=TEMPERATURE,
     )  # fmt: skip
 
@@ -349,10 +181,10 @@ def complaint(found: Sweep, concept: str, least: float, alpha: float) -> str:
         required = UNSTEERED if epsilon == 0 else GRAMMATICAL
         if rate.share < required:
             return f"{rate.share:.3g} are grammatical at {epsilon}, {required} required"
-    rates = found.rates(concept, VALUES[concept])
+    rates = found.rates(concept, parts.VALUES[concept])
     rise = _rise(found, concept)
     if rise < least:
-        return f"the rate of {VALUES[concept]} moves by {rise:.3g}, {least} required"
+        return f"the rate of {parts.VALUES[concept]} moves by {rise:.3g}, {least} required"
     pairs = list(combinations(range(len(rates)), 2))
     allowed = -float(ndtri(alpha / len(pairs)))
     for i, j in pairs:
@@ -400,7 +232,7 @@ def _figures(found: list[list[Sweep]], plan: Plan, alpha: float) -> dict[str, fl
 
 
 def _rise(found: Sweep, concept: str) -> float:
-    rates = found.rates(concept, VALUES[concept])
+    rates = found.rates(concept, parts.VALUES[concept])
     return rates[-1].share - rates[0].share
 
 
@@ -422,8 +254,8 @@ SMALL = Plan(
 WHOLE = Plan(
     5, 1000,
     (
-        *(Course("mean_difference", False, concept, 0.3) for concept in VALUES),
-        *(Course("linear", True, concept, 0.3) for concept in VALUES),
+        *(Course("mean_difference", False, concept, 0.3) for concept in parts.VALUES),
+        *(Course("linear", True, concept, 0.3) for concept in parts.VALUES),
     ),
     600, 384,
 )  # fmt: skip
@@ -457,12 +289,12 @@ CONTROL = Claim(
         Hypothesis("v is the mean difference, or Σv_lin, Σ within classes, v_lin of ridge"),
     ),
     formulas={
-        "beginnings": _beginnings,
-        "labels": _labels,
-        "direction": _direction,
-        "shift": _shift,
-        "coefficient": _coefficient,
-        "steered": _steered,
+        "beginnings": parts.beginnings,
+        "labels": parts.labels,
+        "direction": parts.direction,
+        "shift": parts.shift,
+        "coefficient": parts.coefficient,
+        "steered": parts.steered,
     },
     legs=(
         digits_leg("steered forward pass by loops", _by_hand, ("steered",), 10),
@@ -470,7 +302,7 @@ CONTROL = Claim(
         _leg("one writer, two courses", SMALL, Budget.FAST),
         _leg("five writers, four courses", WHOLE, Budget.FULL),
     ),
-    mutants=MUTANTS,
+    mutants=parts.MUTANTS,
     notes=(
         "Where states are taken decides: with those at the end of a sentence, where the concept is "
         "known but not about to show, the same probe steers too little (a mutant). What detects is "
