@@ -1,8 +1,7 @@
 """Hidden states against blocks called one by one, and against what Hugging Face models record."""
 
 import copy
-import dataclasses
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -12,29 +11,9 @@ from torch import nn
 from numerics.concepts.block_outputs import hidden_state
 from numerics.concepts.blocks import block_stack, chosen_blocks
 from numerics.concepts.hidden_states import collect_hidden_states
+from tests.packed_outputs import PACKED
 
 VOCABULARY, WIDTH, LONGEST = 20, 6, 12
-
-Named = namedtuple("Named", ["number", "state", "rest"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Frozen:
-    number: int
-    state: torch.Tensor
-    rest: str = "rest"
-
-
-PACKED = {
-    "tensor": lambda h: h,
-    "tuple": lambda h: (h, None, "rest"),
-    "late": lambda h: (None, h, h + 1),
-    "list": lambda h: [h, 1],
-    "named": lambda h: Named(1, h, h + 1),
-    "dict": lambda h: {"number": 1, "state": h},
-    "ordered": lambda h: OrderedDict(state=h, rest=None),
-    "dataclass": lambda h: Frozen(1, h),
-}
 
 
 class Block(nn.Module):

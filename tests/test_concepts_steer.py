@@ -1,9 +1,7 @@
 """Steered networks against the shift put in by hand, and what contexts leave behind: nothing."""
 
 import copy
-import dataclasses
 import pickle
-from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
@@ -15,30 +13,10 @@ from torch import nn
 from numerics.concepts.block_outputs import hidden_state
 from numerics.concepts.hidden_states import collect_hidden_states
 from numerics.concepts.steer import Steering
+from tests.packed_outputs import PACKED
 
 VOCABULARY, WIDTH, DEPTH = 20, 6, 3
 LAYERS = [f"blocks.{i}" for i in range(DEPTH)]
-
-Named = namedtuple("Named", ["number", "state", "rest"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Frozen:
-    number: int
-    state: torch.Tensor
-    rest: str = "rest"
-
-
-PACKED = {
-    "tensor": lambda h: h,
-    "tuple": lambda h: (h, None, "rest"),
-    "late": lambda h: (None, h, h + 1),
-    "list": lambda h: [h, 1],
-    "named": lambda h: Named(1, h, h + 1),
-    "dict": lambda h: {"number": 1, "state": h},
-    "ordered": lambda h: OrderedDict(state=h, rest=None),
-    "dataclass": lambda h: Frozen(1, h),
-}
 
 
 class Block(nn.Module):
