@@ -116,4 +116,4 @@ def _legend(figure: Figure) -> None:
     looks = [handle(method.look, method.label) for method in METHODS]
     looks.append(handle(RIDGE_LOOK, "kernel ridge", shows="line"))
     looks.append(handle(Look(BLACK, SOLID, "x", size=5), "paper E, n = 4000", shows="points"))
-    legend_above(figure, looks, 5, "")
+    legend_above(figure, looks, 3, "")
