@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from .aggregators import AGGREGATORS, probabilities
 from .detector_base import ConceptMachine
 from .probes import PROBES
-from .states import Layer, States
-from .targets import Numbers, Target
+from .states import Layer, States, check_range
+from .targets import Numbers, Target, class_number
 
 
 class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
@@ -29,8 +29,10 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
     States are a mapping from layers to (n, d_ℓ), an array (n, layers, d) whose layers are named
     0, 1, …, or an array (n, d) of the one layer 0; NumPy's or torch's, on any device. float16 and
     bfloat16 are taken as float32, float32 and float64 as they are, all else as float64. Projections
-    and aggregators are in float64, on the CPU. With a mapping, layers that were not fitted are
-    ignored later. `GridSearchCV` and others that split samples need one of the arrays.
+    and aggregators are in float64, on the CPU. The probes' bandwidths, ridges and penalties are
+    paper A's whatever the states' units: with states far from its own, rescale them. With a
+    mapping, layers that were not fitted are ignored later. `GridSearchCV` and others that split
+    samples need one of the arrays.
 
     Args:
         probe: "rfm" (AGOP of a recursive feature machine), "linear", "logistic", "mean_difference"
@@ -86,9 +88,9 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
 
         Raises:
             TypeError: If states are not real numbers, or a parameter has the wrong type.
-            ValueError: If shapes do not fit together, an entry is NaN or infinite, y holds one
-                class or real numbers, a class has fewer samples than folds, or a parameter is
-                unknown.
+            ValueError: If shapes do not fit together, an entry is NaN, infinite or beyond 1e140,
+                a layer's states vary by less than 1e-140 but are not constant, y holds one class or
+                real numbers, a class has fewer samples than folds, or a parameter is unknown.
             numpy.linalg.LinAlgError: If no matrix of the RFM probe can be inverted.
         """
         plan = self._plan()
@@ -138,8 +140,8 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
         """By layer the unit vector (d,) along which a class becomes more likely, for steering.
 
         For two classes it is the first of `vectors_`, or its negative for the first class. For more
-        it is the class's own vector; for "rfm" and "pca" what of the class's mean less the mean of
-        the others lies in the vectors' span.
+        it is the class's own vector, by that class's sign; for "rfm" and "pca" what of the class's
+        mean less the mean of the others lies in the vectors' span.
 
         Args:
             target: A class; by default the second of two.
@@ -151,9 +153,7 @@ class ConceptDetector(ClassifierMixin, ConceptMachine):  # type: ignore[misc]
         classes = self.classes_.tolist()
         if target is None and len(classes) == 2:
             target = classes[1]
-        if target not in classes:
-            raise ValueError(f"target = {target!r} must be one of the classes {classes}")
-        number = classes.index(target)
+        number = class_number(target, classes)
         if len(classes) == 2:
             sign = 1.0 if number else -1.0
             return {name: sign * probe.directions[0] for name, probe in self.probes_.items()}
@@ -197,14 +197,16 @@ class ConceptRegressor(RegressorMixin, ConceptMachine):  # type: ignore[misc]
 
         Raises:
             TypeError: If states are not real numbers, or a parameter has the wrong type.
-            ValueError: If shapes do not fit together, an entry is NaN or infinite, there are fewer
-                samples than folds, or a parameter is unknown.
+            ValueError: If shapes do not fit together, an entry is NaN, infinite or beyond 1e140, a
+                layer's states or the numbers vary by less than 1e-140 but are not constant, there
+                are fewer samples than folds, or a parameter is unknown.
         """
         plan = self._plan()
         layers, numbers = self._read(states, y, numeric=True)
         if len(numbers) < plan.folds:
             samples = "1 sample" if len(numbers) == 1 else f"{len(numbers)} samples"
             raise ValueError(f"there must be at least folds = {plan.folds} samples, not {samples}")
+        check_range("y", numbers)
         target = Target(numbers.astype(np.float64))
         self.mean_ = float(target.numbers.mean())
         self.spread_ = float(target.numbers.std()) or 1.0

@@ -16,7 +16,16 @@ from ..validation import choice, integer
 from .aggregators import Aggregate, fit_aggregate
 from .crossfit import Plan, cross_fit
 from .probes import FEATURES, Probe
-from .states import Array, Layer, as_array, by_layer, from_tensor, split_layers
+from .states import (
+    Array,
+    Layer,
+    as_array,
+    by_layer,
+    check_magnitude,
+    check_range,
+    from_tensor,
+    split_layers,
+)
 from .targets import Numbers, Target
 
 
@@ -57,6 +66,8 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     def _learn(self, layers: Mapping[Layer, Array], target: Target, plan: Plan) -> None:
         """Fit probes and aggregators, and set the fitted attributes."""
+        for name, X in layers.items():
+            check_range(f"states[{name!r}]", X)
         fitted = cross_fit(layers, target, plan)
         kind = "linear" if self.aggregator is None else self.aggregator
         seeds = np.random.default_rng([plan.seed, len(layers)]).spawn(len(layers) + 1)
@@ -91,10 +102,10 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         return layers, y.astype(np.float64) if numeric else y
 
     def _read_again(self, states: Any) -> dict[Layer, Array]:
-        """The fitted layers of states to predict from, in the dtype they were fitted in.
+        """The fitted layers of states to predict from.
 
         Raises:
-            ValueError: If a layer is missing or has another width.
+            ValueError: If a layer is missing, has another width or too large entries.
         """
         check_is_fitted(self)
         states = _plain(states)
@@ -112,6 +123,7 @@ class ConceptMachine(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 raise ValueError(
                     f"layer {name!r} has {X.shape[1]} dimensions, was fitted with {width}"
                 )
+            check_magnitude(f"states[{name!r}]", X)
         return layers
 
     def _array_again(self, states: Any) -> dict[Layer, Array]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
 
 from ..rfm.machine import Machine
 from ..validation import choice
@@ -143,12 +144,16 @@ def _unit(vectors: NDArray[Any]) -> Numbers:
 
 
 def _directions(unit: Numbers, X: NDArray[Any], target: Target, *, eigen: bool) -> Numbers:
-    """The first vector; for C > 2 each class's own vector, or its mean's shift in their span."""
+    """The first vector; for C > 2 each class's own vector, or its mean's shift in their span.
+
+    A class's own vector is signed by that class, and not by one with which it correlates more.
+    """
     if target.classes <= 2:
         return unit[:1]
+    shifts = _mean_shifts(X, target)
     if not eigen:
-        return unit
-    return _unit(_mean_shifts(X, target) @ unit.T @ unit)
+        return unit * np.where((shifts * unit).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return _unit(shifts @ unit.T @ unit)
 
 
 def _mean_shifts(X: NDArray[Any], target: Target) -> Numbers:
@@ -294,21 +299,29 @@ def logistic_path(X: Numbers, target: Target, penalties: tuple[float, ...]) -> l
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    basis = None
+    basis, unit = None, _unit_of(X)
+    X = X / unit
     if X.shape[1] > len(X):
         _, _, basis = np.linalg.svd(X, full_matrices=False)
         X = X @ basis.T
     solver = "newton-cholesky" if target.classes == 2 else "lbfgs"
     fits = []
     for C in penalties:
-        model = LogisticRegression(C=C, solver=solver, max_iter=300)
+        model = LogisticRegression(C=C * unit**2, solver=solver, max_iter=300)
         with warnings.catch_warnings():
             # A slack C that has not converged competes with the others as it is.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", LinAlgWarning)
             model.fit(X, target.index)
         weights = model.coef_ if basis is None else model.coef_ @ basis
-        fits.append((weights, model.intercept_))
+        fits.append((weights / unit, model.intercept_))
     return fits
+
+
+def _unit_of(X: Numbers) -> float:
+    """1, or the magnitude of large states, in which the solver keeps its precision."""
+    largest = float(np.abs(X).max())
+    return largest if largest > 1e3 else 1.0
 
 
 FINDERS: dict[str, Callable[[NDArray[Any], Target, int, np.random.Generator], Found]] = {

@@ -64,8 +64,15 @@ def tuned_machine(
 
 
 def predicted(machine: Machine, X: NDArray[Any]) -> Numbers:
-    """The machine's predictions at states (n, d), shape (n, outputs), in double precision."""
-    return machine.predict(_tensor(X, machine.centres.dtype)).double().numpy()
+    """The machine's predictions at states (n, d), shape (n, outputs), in double precision.
+
+    Raises:
+        ValueError: If states are beyond the range of the precision that it was fitted in.
+    """
+    points = _tensor(X, machine.centres.dtype)
+    if not torch.isfinite(points).all():
+        raise ValueError(f"states are beyond the range of {points.dtype}, which was fitted in")
+    return machine.predict(points).double().numpy()
 
 
 def contiguous(machine: Machine) -> Machine:

@@ -20,6 +20,10 @@ States: TypeAlias = Mapping[Layer, ArrayLike | Tensor] | ArrayLike | Tensor
 """A mapping from layers to (n, d), an array (n, layers, d), or (n, d) for one layer."""
 
 
+LARGEST, SMALLEST = 1e140, 1e-140
+"""Beyond these, sums of squares would overflow, or vanish, in double precision."""
+
+
 def matrix(name: str, value: object) -> Array:
     """States of one layer as (n, d).
 
@@ -37,9 +41,11 @@ def as_array(name: str, value: object) -> Array:
     """Any states as a C-ordered float32 or float64 array of finite numbers.
 
     Raises:
-        TypeError: If they are not real numbers.
-        ValueError: If an entry is NaN or infinite.
+        TypeError: If they are not real numbers, or a sparse tensor.
+        ValueError: If an entry is NaN, infinite or masked, or a tensor has no values.
     """
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} holds masked entries, must be finite")
     array = from_tensor(value) if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, must be real numbers")
@@ -51,7 +57,16 @@ def as_array(name: str, value: object) -> Array:
 
 
 def from_tensor(value: Tensor) -> NDArray[Any]:
-    """A NumPy array on the CPU; half precision becomes float32."""
+    """A NumPy array on the CPU; half precision becomes float32.
+
+    Raises:
+        TypeError: If it is sparse.
+        ValueError: If it has no values.
+    """
+    if value.layout != torch.strided:
+        raise TypeError(f"a tensor has the layout {value.layout}, must be dense")
+    if value.is_meta:
+        raise ValueError("a tensor lies on the device meta, must have values")
     tensor = value.detach()
     if tensor.dtype in (torch.float16, torch.bfloat16):
         tensor = tensor.float()
@@ -82,7 +97,7 @@ def by_layer(
     names = list(states) if wanted is None else list(wanted)
     for name in names:
         if isinstance(name, bool) or not isinstance(name, str | int):
-            raise TypeError(f"layer {name!r} must be named by a string or an integer")
+            raise TypeError(f"layer {name!r} must be named by a str or an int")
         if name not in states:
             raise ValueError(f"layer {name!r} is missing in states, which has {list(states)}")
     _check_devices({name: states[name] for name in names})
@@ -100,6 +115,32 @@ def split_layers(stack: Array) -> dict[Layer, Array]:
     if not stack.size:
         raise ValueError(f"states has shape {stack.shape}, must be (n, layers, d), each >= 1")
     return {i: np.ascontiguousarray(stack[:, i]) for i in range(stack.shape[1])}
+
+
+def check_magnitude(name: str, numbers: NDArray[Any]) -> None:
+    """Refuse numbers whose squares would overflow.
+
+    Raises:
+        ValueError: If one is larger than `LARGEST`.
+    """
+    largest = float(np.abs(numbers).max())
+    if largest > LARGEST:
+        raise ValueError(f"{name} reaches {largest:.3g}, must be at most {LARGEST}: rescale it")
+
+
+def check_range(name: str, numbers: NDArray[Any]) -> None:
+    """Refuse numbers whose squares would overflow, or whose deviations' squares would vanish.
+
+    Raises:
+        ValueError: If one is larger than `LARGEST`, or the largest difference within a column is
+            below `SMALLEST`, but not 0.
+    """
+    check_magnitude(name, numbers)
+    spread = float(np.ptp(numbers, axis=0).max())
+    if 0 < spread < SMALLEST:
+        raise ValueError(
+            f"{name} varies by {spread:.3g} only, must by {SMALLEST} or not at all: rescale it"
+        )
 
 
 def _check_lengths(layers: Mapping[Layer, Array]) -> None:

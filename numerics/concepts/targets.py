@@ -81,6 +81,17 @@ class Target:
         return 1 - float(np.mean(areas))
 
 
+def class_number(target: Any, classes: list[Any]) -> int:
+    """Which of the classes a target is.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if np.ndim(target) or target not in classes:
+        raise ValueError(f"target = {target!r} must be one of the classes {classes}")
+    return classes.index(target)
+
+
 def auc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
     """Chance that a positive sample's score is above a negative one's, ties counting half.
 
