@@ -160,6 +160,90 @@ def test_newer_version_and_edited_description_are_refused(tmp_path, version, mat
         saving.load(path)
 
 
+def forged(path, **changes):
+    """The file with another description, and a digest that is right."""
+    description, arrays = saving._read(path)
+    text = json.dumps(description | changes)
+    envelope = {"description": text, "digest": saving._digest(text, arrays)}
+    library = pytest.importorskip("safetensors.numpy")
+    library.save_file(arrays, path, metadata={saving.FORMAT: json.dumps(envelope)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"kind": "check_is_fitted"}, "kind = 'check_is_fitted' must be one of ConceptDetector"),
+        ({"layers": ["low", 7, "top"]}, "lacks or mistakes a part of a detector: IndexError"),
+        ({"parameters": {"kernel": 3}}, "lacks or mistakes a part of a detector: TypeError"),
+    ],
+)
+def test_descriptions_that_fit_no_detector_are_refused(tmp_path, changes, match):
+    with pytest.raises(ValueError, match=match):
+        saving.load(forged(saved(tmp_path), **changes))
+
+
+def test_a_file_gives_no_other_attributes(tmp_path):
+    loaded = saving.load(forged(saved(tmp_path), attributes={"predict": 3, "n_features_in_": 4}))
+    assert callable(loaded.predict)
+    assert loaded.n_features_in_ == 4
+
+
+def test_every_cut_and_every_changed_byte_is_noticed(tmp_path):
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).integers(len(content), size=60):
+        for damaged in (
+            content[:place],
+            content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :],
+            content[:place] + content[place + 1 :],
+            content + content[place:],
+        ):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"not a file|newer|truncated|edited"):
+                saving.load(path)
+
+
+def test_directions_of_files_are_named_by_class(tmp_path):
+    layers, y = states()
+    model = ConceptDetector("linear", random_state=0).fit(layers, y)
+    saving.save(model, tmp_path / "a")
+    for target in (None, 0, 1):
+        found, wanted = saving.load_directions(tmp_path / "a", target), model.directions(target)
+        assert list(found) == ["low", 7]
+        assert all(np.array_equal(found[name], wanted[name]) for name in layers)
+    for wrong in (2, [0, 1]):
+        with pytest.raises(ValueError, match=r"must be one of the classes \[0, 1\]"):
+            saving.load_directions(tmp_path / "a", wrong)
+
+
+def test_tables_columns_and_parameters_are_kept(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    layers, y = states()
+    table = pandas.DataFrame(layers["low"], columns=list("abcdef"))
+    options = {"vectors_per_layer": np.int64(2), "random_state": np.random.RandomState(0)}
+    model = ConceptDetector("pca", **options).fit(table, y == 1)
+    saving.save(model, tmp_path / "a")
+    loaded = saving.load(tmp_path / "a")
+    assert (loaded.vectors_per_layer, loaded.random_state) == (2, None)
+    assert loaded.feature_names_in_.tolist() == list("abcdef")
+    assert loaded.n_features_in_ == 6
+    assert loaded.classes_.dtype == bool
+    assert loaded.probes_[0].chosen == model.probes_[0].chosen
+    assert np.array_equal(loaded.predict(table), model.predict(table))
+    saving.save(loaded, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_classes_that_json_has_not_are_refused(tmp_path):
+    layers, y = states()
+    detector = ConceptDetector("mean_difference", random_state=0).fit(layers, y)
+    detector.classes_ = np.array(["2026-01-01", "2026-01-02"], dtype="datetime64[D]")
+    with pytest.raises(TypeError, match="must be strings, numbers or bools to be saved"):
+        saving.save(detector, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = saved(tmp_path)
     content = path.read_bytes()

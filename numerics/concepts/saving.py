@@ -28,6 +28,7 @@ from ..rfm.learned_metric import Metric
 from ..rfm.machine import Machine
 from .aggregators import Aggregate
 from .probes import Probe
+from .targets import class_number
 
 if TYPE_CHECKING:
     from .detector import ConceptDetector, ConceptRegressor
@@ -38,6 +39,8 @@ VERSION = 2
 """1 knew projections only."""
 KINDS = ("ConceptDetector", "ConceptRegressor")
 PARAMETERS = ("probe", "aggregator", "features", "vectors_per_layer", "folds", "random_state")
+ATTRIBUTES = ("mean_", "spread_", "n_features_in_")
+"""Those of some detectors only."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -78,9 +81,19 @@ def load(path: str | os.PathLike[str]) -> ConceptDetector | ConceptRegressor:
         ImportError: If safetensors is not installed.
         OSError: If the file cannot be read.
     """
+    description, arrays = _read(Path(path))
+    try:
+        made: ConceptDetector | ConceptRegressor = _made(description, arrays)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} lacks or mistakes a part of a detector: {error!r}") from None
+    return made
+
+
+def _made(description: Mapping[str, Any], arrays: Arrays) -> Any:
     from . import detector as home
 
-    description, arrays = _read(Path(path))
+    if description["kind"] not in KINDS:
+        raise ValueError(f"kind = {description['kind']!r} must be one of {', '.join(KINDS)}")
     made: Any = getattr(home, description["kind"])(**description["parameters"])
     made.layers_ = tuple(description["layers"])
     made.probes_, made.aggregates_ = {}, {}
@@ -92,13 +105,14 @@ def load(path: str | os.PathLike[str]) -> ConceptDetector | ConceptRegressor:
     if made.aggregator is not None:
         made.aggregate_ = _aggregate(arrays, "aggregate.", description)
     made.vectors_ = {name: probe.vectors for name, probe in made.probes_.items()}
-    for name, value in description["attributes"].items():
-        setattr(made, name, value)
+    for name in ATTRIBUTES:
+        if name in description["attributes"]:
+            setattr(made, name, description["attributes"][name])
     if "classes" in description:
         made.classes_ = np.array(description["classes"], dtype=description["classes_dtype"])
     if "feature_names" in description:
         made.feature_names_in_ = np.array(description["feature_names"], dtype=object)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def load_directions(path: str | os.PathLike[str], target: Any = None) -> dict[str | int, Any]:
@@ -118,11 +132,10 @@ def load_directions(path: str | os.PathLike[str], target: Any = None) -> dict[st
     }
     if target is None and len(classes) <= 2:
         return {name: rows[0].copy() for name, rows in vectors.items()}
-    if target not in classes:
-        raise ValueError(f"target = {target!r} must be one of the classes {classes}")
-    number = classes.index(target)
+    number = class_number(target, classes)
     if len(classes) == 2:
-        return {name: rows[0] if number else -rows[0] for name, rows in vectors.items()}
+        sign = 1.0 if number else -1.0
+        return {name: sign * rows[0] for name, rows in vectors.items()}
     return {name: rows[number].copy() for name, rows in vectors.items()}
 
 
@@ -138,13 +151,12 @@ def _described(detector: Any, arrays: Arrays) -> dict[str, Any]:
     machines = _machines(detector)
     for prefix, machine in machines.items():
         _keep_machine(arrays, prefix + "machine.", machine)
-    attributes = ("mean_", "spread_", "n_features_in_")
     description = {
         "kind": type(detector).__name__,
         "parameters": _parameters(detector),
         "layers": list(detector.layers_),
         "chosen": chosen,
-        "attributes": {a: getattr(detector, a) for a in attributes if hasattr(detector, a)},
+        "attributes": {a: getattr(detector, a) for a in ATTRIBUTES if hasattr(detector, a)},
         "aggregates": detector.aggregates_[detector.layers_[0]].kind,
         "kernel": "laplace",
         "bandwidths": {prefix: machine.kernel.bandwidth for prefix, machine in machines.items()},
