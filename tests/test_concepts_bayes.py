@@ -5,10 +5,12 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+from flint import arb
 
 from theory.concepts import bayes_scale, gaussian_agop, quadratic_logit
 from theory.concepts.bayes_scale import agop_scale, agop_scale_ball
 from theory.concepts.gaussian_agop import bayes_agop, discriminant_space, logit_agop
+from theory.concepts.gaussian_integrals import sech_mean
 from theory.concepts.quadratic_logit import quadratic_logit_agop, quadratic_logit_space
 
 DERIVATIONS = {
@@ -67,6 +69,19 @@ def test_the_scale_is_the_integral_of_its_definition(separation, prior):
 def test_far_classes_underflow_to_zero():
     assert agop_scale(50.0) == agop_scale(1e60) == 0.0
     assert agop_scale_ball(50.0) > 0
+    assert agop_scale_ball(1e7).upper() > 0
+
+
+@pytest.mark.parametrize("power", [1, 3])
+@pytest.mark.parametrize("shift", [0.0, -2.0, 40.0])
+@pytest.mark.parametrize("deviation", [1e-30, 0.2, 3.0, 300.0])
+def test_balls_hold_the_mean_and_are_as_small_as_they_say(power, shift, deviation):
+    """Few bits: the tails, which are cut off, are a good part of the radius."""
+    exact = sech_mean(power, shift, arb(deviation), 150)
+    for bits in (4, 8, 16, 32):
+        ball = sech_mean(power, shift, arb(deviation), bits)
+        assert ball.contains(exact)
+        assert ball.rad() < arb(2) ** (1 - bits) * exact
 
 
 def test_the_direction_is_the_discriminant():
@@ -83,12 +98,16 @@ def test_two_classes_have_twice_the_agop_of_one_posterior():
         assert np.allclose(J @ J, 2 * (p * (1 - p)) ** 2 * np.outer([1, -1], [1, -1]))
 
 
-@pytest.mark.parametrize("size", [1.0, 1e300])
+@pytest.mark.parametrize("size", [1.0, 1e308])
 def test_the_discriminant_space_of_equal_and_of_huge_means(size):
     assert discriminant_space([[size, 0], [size, 0]], np.eye(2)).shape == (2, 0)
     assert discriminant_space([[0.0, 0.0], [0.0, 0.0]], np.eye(2)).shape == (2, 0)
-    basis = discriminant_space([[size, 0], [-size, 0], [3 * size, 0]], np.eye(2))
+    basis = discriminant_space([[size, 0], [-size, 0], [size / 3, 0]], np.eye(2))
     assert np.allclose(np.abs(basis), [[1], [0]])
+    assert (
+        discriminant_space([[0, 0], [size, 0], [2 / 3 * size, 1e-9 * size]], np.eye(2)).shape[1]
+        == 2
+    )
 
 
 @pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
@@ -113,6 +132,7 @@ def test_the_top_eigenvector_can_miss_the_linear_discriminant():
         (lambda: agop_scale(0), "separation"),
         (lambda: agop_scale(1e61), "between 1e-60 and 1e60"),
         (lambda: agop_scale(1.0, 1.0), "prior = 1.0"),
+        (lambda: agop_scale_ball(1.0, 0.5, 0), "precision = 0"),
         (lambda: agop_scale(1.0, float("nan")), "prior = nan"),
         (lambda: agop_scale(1.0, 10**400), "prior = 1000"),
         (lambda: agop_scale(1.0, Fraction(1, 10**400)), "rounds to 0.0"),
@@ -131,6 +151,41 @@ def test_the_top_eigenvector_can_miss_the_linear_discriminant():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda: logit_agop([1e160, 0], np.eye(2)), "AGOP"),
+        (lambda: logit_agop([1e-10, 0], 1e-320 * np.eye(2)), "Σ⁻¹μ"),
+        (lambda: bayes_agop([1e-155], [[1e-310]]), "Σ⁻¹μ"),
+        (lambda: quadratic_logit_agop([1e200], [0], [[1]], [[2]]), "AGOP"),
+        (lambda: quadratic_logit_agop([1], [0], [[1e-320]], [[2e-320]]), "AGOP"),
+        (lambda: quadratic_logit_space([1], [0], [[1e-320]], [[2e-320]]), "Σ⁻¹"),
+    ],
+)
+def test_what_is_larger_than_every_double_is_refused_by_name(call, what):
+    with pytest.raises(OverflowError, match=f"{what} overflows"):
+        call()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
+def test_agops_of_very_small_and_very_large_units(size):
+    """x → √s x divides an AGOP by s; squares of means and of scores leave the doubles."""
+    mean, S = np.array([1.0, -0.5]), np.array([[2.0, 0.6], [0.6, 0.5]])
+    moved = np.sqrt(size) * mean
+    assert np.allclose(bayes_agop(moved, size * S) * size, bayes_agop(mean, S))
+    assert np.allclose(logit_agop(moved, size * S) * size, logit_agop(mean, S))
+    for difference in (1e-200, 1e200):
+        space = quadratic_logit_space([0.0, difference], [0.0, 0.0], size * S, size * S)
+        v = np.linalg.solve(S, [0.0, 1.0])
+        assert space.shape == (2, 1)
+        assert abs(abs(space[:, 0] @ v) - np.linalg.norm(v)) < 1e-12 * np.linalg.norm(v)
+
+
+def test_a_separation_outside_the_range_is_refused_though_its_square_is_zero():
+    with pytest.raises(ValueError, match="between 1e-60 and 1e60"):
+        bayes_agop([1e-200], [[1e-200]])
 
 
 def test_a_prior_that_is_no_number_is_refused():

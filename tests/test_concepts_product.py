@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -62,6 +63,15 @@ def test_the_bayes_auc_is_above_that_of_the_quadratic(p, q):
     assert fine.lower > product_scores.product_auc(p, q)
 
 
+@pytest.mark.parametrize(("p", "q", "count"), [(0.05, 6.0, 12), (6.0, 6.0, 12), (2.0, 0.3, 12)])
+def test_bounds_may_change_places_and_close_up_with_the_square_of_the_thresholds(p, q, count):
+    coarse, fine = (product_roc.bayes_auc_bounds(p, q, n) for n in (count, 3 * count))
+    assert product_roc.bayes_auc_bounds(q, p, count) == coarse
+    assert coarse.lower <= fine.upper
+    assert fine.lower <= coarse.upper <= 1
+    assert fine.upper - fine.lower < (coarse.upper - coarse.lower) / 6 + 1e-8
+
+
 def test_probe_errors_fall_from_a_half_to_a_quarter():
     errors = [product_probes.PROBE_ERROR(p) for p in (1e-9, 0.5, 1.0, 2.0, 8.0)]
     assert np.all(np.diff(errors) < 0)
@@ -87,12 +97,56 @@ def test_scale_of_features_that_are_far_from_the_noise():
     assert scale(1.0, 1e-30) == pytest.approx(1e-60 * scale(1.0, 38.0), rel=1e-12)
 
 
+@pytest.mark.parametrize(("own", "other"), [(1.0, 2.0), (0.1, 5.0), (7.0, 0.4)])
+def test_the_scale_of_a_feature_is_the_double_nearest_to_its_definition(own, other):
+    """E η_S² and E tanh²T under the laws of S and T themselves, N(±p², p²) and N(±q², q²)."""
+    mp = mpmath.MPContext()
+    mp.dps = 30
+
+    def mean(function, strength):
+        p = mp.mpf(strength)
+        points = [k * p for k in (-14, -6, -2, 0, 2, 6, 14)] + [k / 2 for k in range(-9, 10)]
+        ends = sorted({*points, -(p**2) - 14 * p, p**2 + 14 * p})
+        return mp.quad(lambda s: function(s) * mp.npdf(s, p**2, p), ends)
+
+    known = mean(lambda s: mp.sech(s) ** 4 / 4, own) * mean(lambda t: mp.tanh(t) ** 2, other)
+    assert product_features.product_scale(own, other) == float(known)
+
+
+def test_strengths_come_in_the_order_of_the_features_in_any_units():
+    strengths = product_features.product_strengths
+    assert strengths([1.0, 0.0], [0.0, 3.0], np.diag([4.0, 9.0])) == (0.5, 1.0)
+    for size in (1e-300, 1e300):
+        root = math.sqrt(size)
+        found = strengths([root, 0.0], [0.0, 3 * root], np.diag([4 * size, 9 * size]))
+        assert found == pytest.approx((0.5, 1.0))
+    assert strengths([1e-200, 0.0], [0.0, 1e200], EYE) == pytest.approx((1e-200, 1e200))
+
+
+@pytest.mark.parametrize("correlation", [1 - 1e-12, -(1 - 1e-9), 1 - 1e-6])
+@pytest.mark.parametrize("steepness", [1e-12, 0.5, 40.0])
+def test_soft_labels_of_nearly_parallel_features(steepness, correlation):
+    """s = t in the limit: D = |O| = E Z² sech⁴(κZ²/2), up to (1 + κ)(1 − |ρ|)."""
+    mp = mpmath.MPContext()
+    limit = mp.quad(
+        lambda z: 2 * z**2 * mp.sech(steepness * z**2 / 2) ** 4 * mp.npdf(z),
+        [0, 0.1, 0.3, 1, 2, 4, 8, 14],
+    )
+    diagonal, mixed = product_logistic.product_moments(steepness, correlation)
+    near = pytest.approx(float(limit), rel=3 * (1 + steepness) * (1 - abs(correlation)) + 2e-14)
+    assert (diagonal, abs(mixed)) == (near, near)
+    assert mixed * correlation > 0
+
+
 def test_soft_labels_have_no_mixed_term_iff_the_features_are_uncorrelated():
     moments = product_logistic.product_moments
     assert moments(2.0, 0.0)[1] == 0.0
     assert moments(2.0, 0.3)[1] == -moments(2.0, -0.3)[1] > 0
     assert moments(1e-12, 0.6) == pytest.approx((1.0, 0.6), rel=1e-11)
     assert 1e8 * moments(1e8)[0] == pytest.approx(8 / (3 * math.pi), rel=1e-6)
+    assert 1e30 * moments(1e30)[0] == pytest.approx(8 / (3 * math.pi), rel=3e-15)
+    agop = product_logistic.product_logistic_agop([1, 0], [0, 1], EYE, 2.0)
+    assert np.allclose(agop, moments(2.0)[0] / 4 * EYE, rtol=1e-15, atol=0)
 
 
 BAD = {
@@ -102,6 +156,8 @@ BAD = {
     "first = 7": lambda: product_roc.bayes_auc_bounds(7, 1),
     "thresholds = 1": lambda: product_roc.bayes_auc_bounds(1, 1, 1),
     "uᵀΣ⁻¹w is": lambda: product_features.product_bayes_agop([1, 0], [1, 1], EYE),
+    "uᵀΣ⁻¹w is -0.7": lambda: product_features.product_strengths([1, 0], [-1, 1], EYE),
+    "uᵀΣ⁻¹w is 1e-10": lambda: product_features.product_strengths([1, 0], [1e-10, 1], EYE),
     "first is 0": lambda: product_features.product_strengths([0, 0], [0, 1], EYE),
     "second has shape": lambda: product_features.product_strengths([1, 0], [1], EYE),
     "add a ridge": lambda: product_features.product_bayes_agop([1, 0], [0, 1], np.ones((2, 2))),
@@ -111,6 +167,7 @@ BAD = {
         [1, 0], [0, 1], np.diag([1.0, 0.0])
     ),
     "steepness = 1e": lambda: product_logistic.product_moments(1e40),
+    "correlation = 1000": lambda: product_logistic.product_moments(1.0, 10**400),
 }
 
 
@@ -118,6 +175,23 @@ BAD = {
 def test_bad_input_is_refused_by_name(message):
     with pytest.raises(ValueError, match=message):
         BAD[message]()
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda: product_features.product_strengths([1, 0], [0, 1], 1e-320 * EYE), "Σ⁻¹u"),
+        (lambda: product_features.product_bayes_agop([1e-160, 0], [0, 1e-160], 1e-320 * EYE), ""),
+        (lambda: product_logistic.product_logistic_agop([1e200, 0], [0, 1], EYE), "variance"),
+        (
+            lambda: product_logistic.product_logistic_agop([1e153, 0], [0, 1], 1e-300 * EYE, 1e154),
+            "AGOP",
+        ),
+    ],
+)
+def test_what_is_larger_than_every_double_is_refused_by_name(call, what):
+    with pytest.raises(OverflowError, match=f"{what}.* overflows"):
+        call()
 
 
 def test_what_is_no_number_is_refused():

@@ -22,7 +22,7 @@ from flint import arb, ctx, fmpq
 
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
-from ..validation import positive
+from ..validation import integer, positive
 from .class_moments import probability
 from .gaussian_integrals import rounded, sech_mean
 
@@ -62,7 +62,7 @@ LOGIT_SCALE = sympy.Integer(4)
 
 
 def agop_scale(separation: float, prior: float = 0.5) -> float:
-    """Return c(δ, π), correctly rounded; 0 where it is below the doubles (δ > 38.5).
+    """Return c(δ, π), correctly rounded; 0 where it is below the doubles (as for δ > 38.5).
 
     Args:
         separation: δ = (μᵀΣ⁻¹μ)^{1/2}, half the distance of the means; between 1e-60 and 1e60.
@@ -90,13 +90,14 @@ def agop_scale_ball(separation: float, prior: float = 0.5, precision: int = 128)
     Args:
         separation: δ, as `agop_scale`.
         prior: π, likewise.
-        precision: Working precision in bits.
+        precision: Working precision in bits, at least 2.
 
     Raises:
-        TypeError: As `agop_scale`.
-        ValueError: As `agop_scale`.
+        TypeError: As `agop_scale`, or if the precision is not an integer.
+        ValueError: As `agop_scale`, or if the precision is below 2.
     """
     delta, pi = _separation(separation), probability("prior", prior)
+    precision = integer("precision", precision, 2)
     if delta > 1e6:  # c <= e^{−δ²/2}/4 is below 2^{-10^11}
         return arb(0).union(arb(2) ** -(10**6))
     with ctx.workprec(precision + 40):

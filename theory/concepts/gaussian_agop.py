@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
+from ..rfm.doubles import representable
 from .bayes_scale import agop_scale
 from .class_moments import positive_definite
 
@@ -35,7 +36,8 @@ def bayes_agop(half_difference: ArrayLike, covariance: ArrayLike, prior: float =
     Raises:
         TypeError: If entries or the prior are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, Σ is not symmetric positive
-            definite, π is outside (0, 1), or δ is not zero and outside [1e-60, 1e60].
+            definite, π is outside (0, 1), or μ is not zero and δ outside [1e-60, 1e60].
+        OverflowError: If an entry of Σ⁻¹μ or of the result is larger than every double.
 
     Source: this project.
 
@@ -45,8 +47,8 @@ def bayes_agop(half_difference: ArrayLike, covariance: ArrayLike, prior: float =
                [0.      , 0.      ]])
     """
     v, delta = _discriminant(half_difference, covariance)
-    scale = agop_scale(delta if delta else 1.0, prior)  # the prior is checked for μ = 0, too
-    return scale * np.outer(v, v)
+    root = math.sqrt(agop_scale(delta if v.any() else 1.0, prior))  # π is checked for μ = 0, too
+    return _outer(root * v)
 
 
 def logit_agop(half_difference: ArrayLike, covariance: ArrayLike) -> RealArray:
@@ -58,7 +60,8 @@ def logit_agop(half_difference: ArrayLike, covariance: ArrayLike) -> RealArray:
 
     Raises:
         TypeError: As `bayes_agop`.
-        ValueError: As `bayes_agop`.
+        ValueError: As `bayes_agop`, but for δ.
+        OverflowError: As `bayes_agop`.
 
     Source: this project.
 
@@ -68,7 +71,7 @@ def logit_agop(half_difference: ArrayLike, covariance: ArrayLike) -> RealArray:
                [2., 1.]])
     """
     v, _ = _discriminant(half_difference, covariance)
-    return 4 * np.outer(v, v)
+    return _outer(2 * v)
 
 
 def discriminant_space(means: ArrayLike, covariance: ArrayLike) -> RealArray:
@@ -109,8 +112,16 @@ def _discriminant(half_difference: ArrayLike, covariance: ArrayLike) -> tuple[Re
     if mu.ndim != 1:
         raise ValueError(f"half_difference has shape {mu.shape}; (d,) is allowed")
     S = positive_definite("covariance", covariance, len(mu))
-    v: RealArray = np.asarray(np.linalg.solve(S, mu), dtype=np.float64)
-    return v, math.sqrt(max(float(mu @ v), 0.0))
+    size = float(np.abs(mu).max()) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        unit: RealArray = np.asarray(np.linalg.solve(S, mu / size), dtype=np.float64)
+        v = representable("Σ⁻¹μ", np.asarray(size * unit))
+    return v, size * math.sqrt(max(float(mu / size @ unit), 0.0))
+
+
+def _outer(vector: RealArray) -> RealArray:
+    with np.errstate(over="ignore"):
+        return representable("the AGOP", np.asarray(np.outer(vector, vector)))
 
 
 # --- derivation -------------------------------------------------------------------------------

@@ -50,24 +50,23 @@ def sech_mean(power: int, shift: Any, deviation: Any, precision: int) -> Any:
     """
     with ctx.workprec(precision + 40):
         a, delta = abs(arb(shift)), arb(deviation)
-        unit = delta if delta < 1 else arb(1)
-        pull = (unit / delta) ** 2
+        pull = 1 / delta**2
 
-        def height(y: Any) -> Any:  # at t = a + unit·y, which keeps its digits for any δ
-            return (-pull * y**2 / 2).exp() * (a + unit * y).sech() ** power
+        def height(y: Any) -> Any:  # at t = a + y
+            return (-pull * y**2 / 2).exp() * (a + y).sech() ** power
 
         def slope(y: Any) -> Any:
-            return -pull * y - power * unit * (a + unit * y).tanh()
+            return -pull * y - power * (a + y).tanh()
 
-        mode = _mode(slope, power * unit / pull)
-        reach = 1 / (pull + power * unit**2 * (a + unit * mode).sech() ** 2).sqrt().mid()
+        mode = _mode(slope, power / pull)
+        reach = 1 / (pull + power * (a + mode).sech() ** 2).sqrt().mid()
         least = height(mode) * reach * arb(2) ** -(precision + 10)
         low, left = _tail(height, slope, mode, -reach, least)
         high, right = _tail(height, slope, mode, reach, least)
         options = {"rel_tol": arb(2) ** -precision, "abs_tol": least, "deg_limit": 4 * precision}
         inner = acb.integral(lambda y, _: height(y), low, high, **options).real
         tails = arb(0).union(left + right)
-        return (inner + tails) * unit / (delta * (2 * arb.pi()).sqrt())
+        return (inner + tails) / (delta * (2 * arb.pi()).sqrt())
 
 
 def _mode(slope: Callable[[Any], Any], farthest: Any) -> Any:

@@ -19,6 +19,7 @@ Both coefficients are positive.
 
 from __future__ import annotations
 
+import math
 from functools import cache, partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced
+from ..rfm.doubles import representable
 from ..validation import positive
 from .class_moments import definite_eigenvalues, half_difference_and_covariance
 from .gaussian_integrals import rounded, sech_mean
@@ -77,6 +79,7 @@ def product_strengths(
         TypeError: If entries are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, a feature is 0, Σ is not
             symmetric positive definite, or uᵀΣ⁻¹w is not 0 to 1e-12 of the lengths.
+        OverflowError: If an entry of Σ⁻¹u or Σ⁻¹w, or a strength, is larger than every double.
 
     Source: this project.
 
@@ -100,6 +103,7 @@ def product_bayes_agop(first: ArrayLike, second: ArrayLike, covariance: ArrayLik
     Raises:
         TypeError: As `product_strengths`.
         ValueError: As `product_strengths`, or p or q is outside [1e-60, 38].
+        OverflowError: As `product_strengths`, or if an entry of the AGOP is.
 
     Source: this project.
 
@@ -109,9 +113,9 @@ def product_bayes_agop(first: ArrayLike, second: ArrayLike, covariance: ArrayLik
                [0.      , 0.043558]])
     """
     one, two, p, q = _whitened(first, second, covariance)
-    return np.asarray(
-        product_scale(p, q) * np.outer(one, one) + product_scale(q, p) * np.outer(two, two)
-    )
+    one, two = math.sqrt(product_scale(p, q)) * one, math.sqrt(product_scale(q, p)) * two
+    with np.errstate(over="ignore"):
+        return representable("the AGOP", np.asarray(np.outer(one, one) + np.outer(two, two)))
 
 
 def product_scale(own: float, other: float) -> float:
@@ -157,14 +161,19 @@ def _whitened(
     u, sigma = _feature("first", first, covariance)
     w, _ = _feature("second", second, covariance)
     values, vectors = definite_eigenvalues(sigma)
-    one, two = (vectors @ ((vectors.T @ x) / values) for x in (u, w))
-    p, q = (float(np.sqrt(x @ y)) for x, y in ((u, one), (w, two)))
-    if abs(across := float(u @ two)) > ORTHOGONAL * p * q:
-        raise ValueError(
-            f"uᵀΣ⁻¹w is {across:.3g} (with a and b); 0 is allowed: the formulas are of features "
-            "that are orthogonal in the metric Σ⁻¹"
-        )
-    return np.asarray(one), np.asarray(two), p, q
+    sizes = [float(np.abs(x).max()) for x in (u, w)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        u, w = u / sizes[0], w / sizes[1]
+        one, two = (vectors @ ((vectors.T @ x) / values) for x in (u, w))
+        lengths = [float(np.sqrt(x @ y)) for x, y in ((u, one), (w, two))]
+        if abs(cosine := float(u @ two) / math.prod(lengths)) > ORTHOGONAL:
+            raise ValueError(
+                f"uᵀΣ⁻¹w is {cosine:.3g} of the lengths; 0 is allowed: the formulas are of "
+                "features that are orthogonal in the metric Σ⁻¹"
+            )
+        whitened = [representable("Σ⁻¹u", s * x) for s, x in zip(sizes, (one, two), strict=True)]
+        p, q = (representable("p", s * r) for s, r in zip(sizes, lengths, strict=True))
+    return whitened[0], whitened[1], p, q
 
 
 def _feature(name: str, value: ArrayLike, covariance: ArrayLike) -> tuple[RealArray, RealArray]:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from ..arrays import RealArray, finite_array
 from ..derivation import Derivation, Step, first_nonzero
 from ..matrix_words import matrices, reduced, trace
+from ..rfm.doubles import representable
 from .class_moments import positive_definite, probability
 
 
@@ -47,6 +48,7 @@ def quadratic_logit_agop(
         TypeError: If entries or the prior are not real numbers.
         ValueError: If shapes do not fit, an entry is NaN or infinite, a covariance is not symmetric
             positive definite, or the prior is outside (0, 1).
+        OverflowError: If a number on the way is larger than every double.
 
     Source: this project.
 
@@ -57,11 +59,12 @@ def quadratic_logit_agop(
     """
     difference, S, T = _classes(first_mean, second_mean, first_covariance, second_covariance)
     weight = probability("prior", prior)
-    A, B = np.linalg.inv(S), np.linalg.inv(T)
-    D, g, h = B - A, B @ difference, A @ difference
-    pooled = weight * S + (1 - weight) * T
-    agop = D @ pooled @ D.T + weight * np.outer(g, g) + (1 - weight) * np.outer(h, h)
-    return np.asarray(agop / 2 + agop.T / 2)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is refused by name
+        A, B = np.linalg.inv(S), np.linalg.inv(T)
+        D, g, h = B - A, B @ difference, A @ difference
+        pooled = weight * S + (1 - weight) * T
+        agop = D @ pooled @ D.T + weight * np.outer(g, g) + (1 - weight) * np.outer(h, h)
+        return representable("the AGOP", np.asarray(agop / 2 + agop.T / 2))
 
 
 def quadratic_logit_space(
@@ -84,6 +87,7 @@ def quadratic_logit_space(
     Raises:
         TypeError: As `quadratic_logit_agop`.
         ValueError: As `quadratic_logit_agop`.
+        OverflowError: If an inverse of a covariance is larger than every double.
 
     Source: this project.
 
@@ -92,16 +96,18 @@ def quadratic_logit_space(
         (2, 1)
     """
     difference, S, T = _classes(first_mean, second_mean, first_covariance, second_covariance)
-    A, B = np.linalg.inv(S), np.linalg.inv(T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        A, B = (representable("Σ⁻¹", np.asarray(np.linalg.inv(X))) for X in (S, T))
     size = max(np.abs(A).max(), np.abs(B).max())
-    parts = ((B - A) / size, _unit(A @ difference)[:, np.newaxis])
+    parts = (B / size - A / size, _unit(A / size @ _unit(difference))[:, np.newaxis])
     left, singular, _ = np.linalg.svd(np.hstack(parts), full_matrices=False)
     return np.asarray(left[:, singular > 1e-12])
 
 
 def _unit(vector: RealArray) -> RealArray:
-    norm = float(np.linalg.norm(vector))
-    return vector / norm if norm else vector
+    largest = float(np.abs(vector).max())
+    scaled = vector / largest if largest else vector  # squares neither overflow nor vanish
+    return scaled / (float(np.linalg.norm(scaled)) or 1.0)
 
 
 def _classes(
