@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
+from numerics.concepts.sentences import SHARED
+from numerics.concepts.text_states import split_states
 from proofs_check.claims.concepts.detection import NEEDS
 from proofs_check.claims.concepts.detection_readings import FOLDS, area, read
 
 REASON = "the extra agop-theory[concepts] is not installed"
+
+
+def rng():
+    return np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
@@ -14,10 +21,8 @@ def found():
     for name in NEEDS:
         pytest.importorskip(name, reason=REASON)
     from numerics.concepts.encoder import SentenceEncoder
-    from numerics.concepts.text_states import split_states
 
-    rng = np.random.default_rng(5)
-    return split_states(SentenceEncoder(), rng, train=64, held_out=24, layers=[1, 4], dimension=6)
+    return split_states(SentenceEncoder(), rng(), train=64, held_out=24, layers=[1, 4], dimension=6)
 
 
 def test_states_are_centred_scaled_and_uncorrelated_on_the_training_text_only(found):
@@ -30,6 +35,40 @@ def test_states_are_centred_scaled_and_uncorrelated_on_the_training_text_only(fo
         np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-10)
         assert np.all(np.diff(np.diag(covariance)) < 0)
         assert np.abs(found.held_out[name].mean(axis=0)).max() > 1e-3
+
+
+class Lengths:
+    """Stands for an encoder, whose states are the texts' number, length and token's length."""
+
+    def hidden_states(self, texts, layers, token):
+        rows = [[i, len(text), len(token)] for i, text in enumerate(texts)]
+        return {name: torch.tensor(rows, dtype=torch.float32) for name in layers}
+
+
+def test_a_split_holds_both_halves_of_the_words():
+    found = split_states(Lengths(), rng(), train=30, held_out=9, layers=["a"], dimension=2)
+    train, held_out = (
+        {word for text in part.texts for word in text.strip(".").split(" ")}
+        for part in (found.train_text, found.held_out_text)
+    )
+    assert train & held_out <= SHARED
+    assert (len(found.train_text.texts), len(found.held_out_text.texts)) == (30, 9)
+    texts = [*found.train_text.texts, *found.held_out_text.texts]
+    X = np.array([[i, len(text)] for i, text in enumerate(texts)], dtype=float)
+    centred = X - X[:30].mean(0)
+    _, axes = np.linalg.eigh(centred[:30].T @ centred[:30])
+    expected = centred @ axes[:, ::-1] / np.sqrt(np.mean((centred[:30] ** 2).sum(1)))
+    states = np.concatenate([found.train["a"], found.held_out["a"]])
+    np.testing.assert_allclose(np.abs(states), np.abs(expected), atol=1e-12)
+
+
+def test_more_axes_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="dimension = 30 must be less than train = 30"):
+        split_states(Lengths(), rng(), train=30, held_out=9, dimension=30)
+    with pytest.raises(ValueError, match="dimension = 4 must be at most 3"):
+        split_states(Lengths(), rng(), train=30, held_out=9, layers=["a"], dimension=4)
+    with pytest.raises(ValueError, match="n = 7 must be an integer >= 8"):
+        split_states(Lengths(), rng(), train=30, held_out=7, dimension=4)
 
 
 def test_the_area_is_the_share_of_ordered_pairs():

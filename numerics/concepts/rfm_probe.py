@@ -2,9 +2,9 @@
 
 Kernel Laplace, ridge 1e-3, 8 rounds, L ∈ {1, 10, 100} and centring on or off as in paper A. A fifth
 of the samples is set aside, and chooses setting and round. Up to 450 samples all six settings are
-fitted to the other four fifths, for all rounds. Of more samples, 450 are taken for the settings'
-contest, in which each ends after two rounds without a better error; then the winner alone is fitted
-to the four fifths, and ends after four.
+fitted to the other four fifths, for all rounds. Of more samples, 450 or, where a fifth is less than
+150, somewhat fewer are taken for the settings' contest, in which each ends after two rounds without
+a better error; then the winner alone is fitted to the four fifths, and ends after four.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROUNDS = 8
 ASIDE = 0.2
 """Share of the samples that chooses."""
 CONTEST = 450
-"""Samples on which the settings compete; a third of them judges where there are more."""
+"""Samples on which the settings compete at most; a third of them judges where there are more."""
 PATIENCE = (2, 4)
 """Rounds without a better error after which a setting's contest, and the winner's fit, ends."""
 
@@ -103,7 +103,7 @@ def _described(machine: Machine, centring: str) -> dict[str, Any]:
 def _smaller(
     target: Target, parts: tuple[Indices, Indices], generator: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """`CONTEST` samples of the two parts: two thirds of the first, a third of the second."""
+    """Two thirds of `CONTEST` of the first part, a third of the second, or all that there are."""
     sizes = (CONTEST * 2 // 3, CONTEST // 3)
     chosen = []
     for part, size in zip(parts, sizes, strict=True):

@@ -57,9 +57,12 @@ def split_states(
 
     Raises:
         TypeError: If a number is not an integer.
-        ValueError: If there are fewer than 8 sentences, or no such layer or token.
+        ValueError: If there are fewer than 8 sentences, no such layer or token, or `dimension` is
+            not less than `train` or larger than the states' own.
     """
     k = integer("dimension", dimension, 1)
+    if k >= integer("train", train, 1):
+        raise ValueError(f"dimension = {dimension} must be less than train = {train}")
     first, second = halves(rng)
     texts = first.sample(train, rng), second.sample(held_out, rng)
     states = encoder.hidden_states((*texts[0].texts, *texts[1].texts), layers, token)
@@ -73,6 +76,8 @@ def split_states(
 
 def _reduced(states: Numbers, train: int, dimension: int) -> tuple[Numbers, Numbers]:
     centred = states - states[:train].mean(axis=0)
+    if dimension > states.shape[1]:
+        raise ValueError(f"dimension = {dimension} must be at most {states.shape[1]}")
     _, _, axes = np.linalg.svd(centred[:train], full_matrices=False)
     found = centred @ axes[:dimension].T
     found /= np.sqrt((found[:train] ** 2).sum(axis=1).mean())
