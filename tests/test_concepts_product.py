@@ -123,6 +123,40 @@ def test_strengths_come_in_the_order_of_the_features_in_any_units():
     assert strengths([1e-200, 0.0], [0.0, 1e200], EYE) == pytest.approx((1e-200, 1e200))
 
 
+def _bessel(mp, order, q):
+    """e^q K_ν(q), for large q by Hankel's series."""
+    if q < 1e4:
+        return mp.exp(q) * mp.besselk(order, q)
+    terms, term = mp.mpf(1), mp.mpf(1)
+    for k in range(1, 7):
+        term *= (4 * order**2 - (2 * k - 1) ** 2) / (8 * k * q)
+        terms += term
+    return mp.sqrt(mp.pi / (2 * q)) * terms
+
+
+@pytest.mark.parametrize(
+    ("steepness", "correlation"),
+    [(0.04, 1 - 3e-11), (2e3, 1 - 5e-6), (1e-6, 1 - 1e-9), (3.0, -0.95)],
+)
+def test_moments_of_soft_labels_are_as_accurate_as_they_say(steepness, correlation):
+    """The trapezoidal rule again, with 25 digits and a smaller step in log q."""
+    mp = mpmath.MPContext()
+    mp.dps = 25
+    size, kappa = mp.mpf(abs(correlation)), mp.mpf(steepness)
+    rest = 1 - size**2
+    decay = 1 - size + 2 * kappa * rest
+    even, odd, h = mp.mpf(0), mp.mpf(0), mp.mpf(1) / 6
+    for k in range(int((-40 - max(0, mp.log(decay))) / h), int(mp.log(60 / decay) / h)):
+        q = mp.exp(k * h)
+        height = h * 2 * rest**1.5 / mp.pi * q**2 * mp.sech(kappa * rest * q / 2) ** 4
+        near, far = mp.exp(-(1 - size) * q) / 2, mp.exp(-(1 + size) * q) / 2
+        even += height * _bessel(mp, 1, q) * (near + far)
+        odd += height * _bessel(mp, 0, q) * (near - far)
+    found = product_logistic.product_moments(steepness, correlation)
+    known = (float(even), math.copysign(float(odd), correlation))
+    assert found == pytest.approx(known, rel=3e-15)
+
+
 @pytest.mark.parametrize("correlation", [1 - 1e-12, -(1 - 1e-9), 1 - 1e-6])
 @pytest.mark.parametrize("steepness", [1e-12, 0.5, 40.0])
 def test_soft_labels_of_nearly_parallel_features(steepness, correlation):

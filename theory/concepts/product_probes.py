@@ -11,7 +11,8 @@ Two models of a concept that is the product of two features u and w, linearly in
 - The AUC ½ is not chance accuracy. In (b) with equal priors and p = q (p² = a²uᵀΣ⁻¹u and q² =
   b²wᵀΣ⁻¹w, uᵀΣ⁻¹w = 0) the rule uᵀΣ⁻¹x/p + wᵀΣ⁻¹x/p > p, up to the scale of the features, has the
   error ½ − (3 erf(p/2) − erf(3p/2))/8, from ½ down to ¼. No linear rule of any direction and
-  threshold has an error of ¼ or less, whatever p and q.
+  threshold has an error of ¼ or less there, whatever p, q and uᵀΣ⁻¹w. In (a) some have: at β = ∞
+  the constant errs by ½ − arcsin(ρ)/π, ρ the correlation of the features.
 - The population solutions (w, w₀) of least squares and logistic regression, with intercept, are
   w = 0, and the difference of the means is 0: by x → −x and Jensen w = 0 is at least as good as
   any w for every convex loss ℓ(y(wᵀx + w₀)), and better for these two if Cov x ≻ 0.

@@ -363,6 +363,7 @@ GAUSSIAN_AGOP = Claim(
     hypotheses=(
         Hypothesis("one covariance Σ ≻ 0 of all classes, but for the last formula; priors > 0"),
         Hypothesis("the mean is over the mixture of the classes with the same priors"),
+        Hypothesis("δ > 0 in U and v; of C classes ∇p∇pᵀ is summed over the posteriors"),
     ),
     formulas={
         "integrand": bayes_scale.INTEGRAND,
@@ -414,7 +415,9 @@ GAUSSIAN_AGOP = Claim(
         "Σ⁻¹μ, not the mean difference μ, unless μ is an eigenvector of Σ. With Σ₊ = I, "
         "Σ₋ = diag(1, 4), Δ = (1, 0) and equal priors the logit's AGOP is diag(1, 45/32): its top "
         "eigenvector is orthogonal to the linear discriminant and has AUC ½. With Σ₊ ≠ Σ₋ the "
-        "rank is one if and only if D = σvvᵀ and Σ₊⁻¹Δ is a multiple of v, 0 included."
+        "rank is one if and only if D = σvvᵀ and Σ₊⁻¹Δ is a multiple of v, 0 included. Argued "
+        "beside the steps, not by them: from the kernel at each x to that of the mean, and that "
+        "c falls at equal priors, as both its factors do."
     ),
 )  # fmt: skip
 
