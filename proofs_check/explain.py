@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .cite import papers_of
 from .claim import Claim, Leg
+
+if TYPE_CHECKING:
+    from theory.derivation import Derivation
 
 
 def explain(claim: Claim) -> str:
@@ -24,8 +28,7 @@ def _lines(claim: Claim) -> Iterator[str]:
     yield from _list("refutes", (claim.refutes,) if claim.refutes else ())
     yield from _list("formulas", (f"{n} = {latex_of(f)}" for n, f in claim.formulas.items()))
     yield from _list("legs", (_leg(leg) for leg in claim.legs))
-    for leg in claim.legs:
-        yield from _derivation(claim, leg)
+    yield from _derivations(claim)
     if claim.notes:
         yield from ("", claim.notes)
 
@@ -53,14 +56,26 @@ def _leg(leg: Leg) -> str:
     return leg.label + reads + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _derivation(claim: Claim, leg: Leg) -> Iterator[str]:
+def _derivations(claim: Claim) -> Iterator[str]:
+    """Steps, once: those that other derivations of the claim print are named by their legs."""
     from .legs import DerivationRun
 
-    if not isinstance(leg.run, DerivationRun):
-        return
-    derivation = leg.run.derivation(claim.formulas)
-    yield f"derivation {leg.name}: {derivation.goal}"
-    for number, step in enumerate(derivation.steps, start=1):
-        yield f"  {number}. {step.idea}"
+    found = {
+        leg.name: leg.run.derivation(claim.formulas)
+        for leg in claim.legs
+        if isinstance(leg.run, DerivationRun)
+    }
+    ideas = {name: {step.idea for step in own.steps} for name, own in found.items()}
+    for name, derivation in found.items():
+        parts = [other for other in found if ideas[other] < ideas[name]]
+        elsewhere = set().union(*(ideas[part] for part in parts))
+        yield f"derivation {name}: {derivation.goal}"
+        yield from (f"  all of {part}" for part in parts)
+        yield from _steps(derivation, elsewhere)
+
+
+def _steps(derivation: Derivation, elsewhere: set[str]) -> Iterator[str]:
+    own = [step.idea for step in derivation.steps if step.idea not in elsewhere]
+    yield from (f"  {number}. {idea}" for number, idea in enumerate(own, start=1))
     for theorem in derivation.cites:
         yield f"  by {theorem}"

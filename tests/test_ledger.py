@@ -542,6 +542,23 @@ def test_a_readme_without_markers_is_refused(tmp_path, text):
     assert readme.read_text() == text
 
 
+def test_steps_are_explained_once():
+    """A derivation that is all of another, and more, prints its own steps only."""
+
+    def longer(claimed):
+        own = derivation(claimed)
+        return replace(own, goal="more", steps=(*own.steps, Step("one more", lambda: claimed * 0)))
+
+    whole = derivation_leg("whole", longer, ("f",), whole=True)
+    lines = explain(claim(whole, EXACT, formulas={"f": TANH})).splitlines()
+    start = lines.index("derivation whole: more")
+    assert lines[start + 1 : start + 3] == ["  all of derivation", "  1. one more"]
+    assert [line for line in lines if "the quotient" in line] == ["  2. the quotient"]
+    same = derivation_leg("same", derivation, ("f",))
+    text = explain(claim(same, EXACT, formulas={"f": TANH}))
+    assert text.count("the quotient") == 2
+
+
 def test_explaining_a_claim():
     text = explain(claim(DIGITS, EXACT, formulas={"f": TANH, "run": points}, notes="A note."))
     for part in (
