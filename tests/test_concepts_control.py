@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 
 from numerics.concepts.character_training import Schedule, mean_loss, shifted, train
 from numerics.concepts.character_transformer import CharacterTransformer
@@ -49,6 +50,43 @@ def test_weights_and_turns_are_as_documented():
         assert all(float(p.detach().std()) == pytest.approx(deviation, rel=0.15) for p in found)
     angles = np.outer(np.arange(20), 100.0 ** -(np.arange(16) / 16))
     np.testing.assert_allclose(model.turns, [np.cos(angles), np.sin(angles)], atol=1e-12)
+
+
+def by_hand(model, tokens):
+    """Scores of one text, token by token, with turns as complex numbers."""
+    weights = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    x, half = weights["embedding.weight"][tokens], model.embedding.weight.shape[1] // 4
+    turn = np.exp(1j * np.outer(np.arange(len(tokens)), 100.0 ** -(np.arange(half) / half)))
+    for i in range(len(model.blocks)):
+        w = {name[9:]: p for name, p in weights.items() if name.startswith(f"blocks.{i}.")}
+        parts = normed(x, w, "attention_norm") @ w["attention.inputs.weight"].T
+        q, k, v = parts.reshape(len(tokens), 3, model.heads, 2 * half).transpose(1, 2, 0, 3)
+        q, k = ((z[..., :half] + 1j * z[..., half:]) * turn for z in (q, k))
+        mixed = np.empty((len(tokens), model.heads, 2 * half))
+        for head in range(model.heads):
+            for t in range(len(tokens)):
+                logits = (q[head, t] * k[head, : t + 1].conj()).real.sum(-1) / np.sqrt(2 * half)
+                shares = np.exp(logits) / np.exp(logits).sum()
+                mixed[t, head] = shares @ v[head, : t + 1]
+        x = x + mixed.reshape(x.shape) @ w["attention.output.weight"].T
+        inner = normed(x, w, "network_norm") @ w["rise.weight"].T + w["rise.bias"]
+        x = x + inner * ndtr(inner) @ w["fall.weight"].T + w["fall.bias"]
+    return normed(x, weights, "norm") @ weights["head.weight"].T + weights["head.bias"]
+
+
+def normed(x, weights, name):
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def test_scores_are_those_by_hand():
+    model, tokens = small(3), [0, 1, 4, 2, 2, 3, 5, 1]
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.3 * torch.randn(p.shape, generator=seeded(1), dtype=p.dtype)
+    found = model(torch.tensor([tokens]))[0].detach().numpy()
+    np.testing.assert_allclose(found, by_hand(model, tokens), atol=1e-10)
 
 
 def test_no_token_sees_a_later_one():
@@ -498,8 +536,10 @@ def test_texts_are_encoded_and_read_back():
         vocabulary.encode([])
     with pytest.raises(ValueError, match=r"'x' is no character"):
         vocabulary.encode(["x"])
-    with pytest.raises(ValueError, match="token 99 must be in"):
-        vocabulary.decode([[99]])
+    for wrong in (99, -1, len(vocabulary)):
+        with pytest.raises(ValueError, match=f"token {wrong} must be in"):
+            vocabulary.decode([[1, wrong]])
+    assert vocabulary.decode([[1, MARK, 1]]) == vocabulary.decode([[1]])
 
 
 def test_training_without_gradients_around_it():
