@@ -83,8 +83,11 @@ def test_pca_of_uneven_classes():
     differences = [
         X[i] - X[j] for i in range(60) for j in range(i) if target.index[i] != target.index[j]
     ]
-    _, vectors = np.linalg.eigh(np.transpose(differences) @ differences)
+    values, vectors = np.linalg.eigh(np.transpose(differences) @ differences)
     found = fit_probe("pca", X, target, 3, rng())
+    axes = settled(found.vectors, values[:-4:-1], X, target)
+    assert np.allclose(found.axes, axes, atol=1e-8)
+    assert np.array_equal(fit_probe("pca", X, target, 3, rng(), settle=False).axes, found.vectors)
     assert np.allclose(np.abs(found.vectors @ vectors[:, :-4:-1]), np.eye(3), atol=1e-8)
     shifts = unit(
         np.array([X[target.index == c].mean(0) - X[target.index != c].mean(0) for c in range(3)])
@@ -92,6 +95,8 @@ def test_pca_of_uneven_classes():
     span = found.vectors.T @ found.vectors
     assert np.allclose(found.directions, unit(shifts @ span), atol=1e-10)
     difference = fit_probe("mean_difference", X, target, None, rng())
+    projections = (X - X.mean(0)) @ difference.vectors.T
+    assert np.allclose(difference.features(X), projections, atol=1e-10)
     assert np.allclose(difference.directions, shifts, atol=1e-12)
     assert np.allclose(difference.mean, X.mean(0), rtol=1e-14)
 
@@ -102,7 +107,7 @@ def test_sizes_of_vectors():
     assert fit_probe("pca", X, target, 9, rng()).vectors.shape == (8, 8)
     first = fit_probe("pca", X, target, 3, rng())
     assert np.array_equal(first.directions, first.vectors[:1])
-    tiny = fit_probe("mean_difference", X * 1e-130, target, None, rng())
+    tiny = fit_probe("mean_difference", X * 1e-200, target, None, rng())
     assert np.allclose(np.linalg.norm(tiny.vectors, axis=1), 1, rtol=1e-12)
     wide = (X[:, :, None] * np.ones(30)).reshape(60, -1).astype(np.float32) + 3e4
     assert fit_probe("mean_difference", wide, target, None, rng()).mean.dtype == np.float64
@@ -293,9 +298,23 @@ def left_out(z, outputs, alpha):
     total = 0.0
     for i in range(len(z)):
         rest = np.arange(len(z)) != i
-        model = Ridge(alpha=alpha).fit(z[rest], outputs[rest])
-        total += np.sum((model.predict(z[i : i + 1]) - outputs[i]) ** 2)
+        origin, mean = z[rest].mean(0), outputs[rest].mean(0)
+        centred = z[rest] - origin
+        moment = centred.T @ centred + alpha * np.eye(z.shape[1])
+        slopes = np.linalg.solve(moment, centred.T @ (outputs[rest] - mean))
+        total += np.sum((mean + (z[i] - origin) @ slopes - outputs[i]) ** 2)
     return total
+
+
+def test_leaving_one_out_of_few():
+    """Here it matters that the mean is left out, too."""
+    for seed in range(40):
+        X, target = uneven((3, 4), d=2, seed=seed)
+        z = (X - X.mean(0)) / X.std(0)
+        errors = [left_out(z, target.outputs, 7 * shrinkage) for shrinkage in SHRINKAGES]
+        peer = Ridge(alpha=7 * SHRINKAGES[int(np.argmin(errors))]).fit(z, target.outputs[:, 0])
+        found = fit_aggregate("linear", X, target, rng()).scores(X)[:, 0]
+        assert np.allclose(found, peer.predict(z), atol=1e-8)
 
 
 @pytest.mark.parametrize("sizes", [(12, 28), (9, 12, 19)])
@@ -327,6 +346,8 @@ def test_targets_by_their_definition():
     several = Target(np.array([0.0, 2.0, 2.0, 1.0]), 3)
     assert np.allclose(several.outputs, np.eye(3)[[0, 2, 2, 1]] - 1 / 3)
     assert several.rows(np.array([1, 2])).outputs.shape == (2, 3)
+    assert Target(np.array([0.0, 1.0, 0.0]), 2).outputs.tolist() == [[-1], [1], [-1]]
+    assert np.allclose(Target(np.array([5.0, 7.0, 5.0, 7.0])).outputs, [[-1], [1], [-1], [1]])
     assert not Target(np.full(3, 2.0)).outputs.any()
     numbers = Target(np.array([1.0, 2.0, 4.0]))
     assert numbers.error(-numbers.numbers[:, None]) == pytest.approx(2)
