@@ -93,16 +93,22 @@ def _inverted(states: States, labels: NDArray[np.bool_], probe: str) -> Directio
     return {name: -np.asarray(v) for name, v in direction(states, labels, probe).items()}
 
 
+def _exchanged(states: States, labels: NDArray[np.bool_], probe: str) -> Directions:
+    """Each block is steered by the vector of another."""
+    found = direction(states, labels, probe)
+    return dict(zip(found, reversed(list(found.values())), strict=True))
+
+
 def _as_detected(directions: Directions, states: States, labels: object) -> Directions:
     return directions
 
 
 def _too_far(epsilon: float) -> float:
-    return 5 * epsilon
+    return 2 * epsilon
 
 
-def _nowhere(epsilon: float) -> float:
-    return 0.0
+def _too_little(epsilon: float) -> float:
+    return epsilon / 4
 
 
 def _folded(epsilon: float) -> float:
@@ -169,12 +175,13 @@ MUTANTS = (
     Mutant("beginnings: up to the end of a sentence", {"beginnings": _first_sentences}),
     Mutant("direction: random", {"direction": _random_direction}),
     Mutant("direction: its sign flipped", {"direction": _inverted}),
+    Mutant("direction: of another block", {"direction": _exchanged}),
     Mutant("shift: v itself, not Σv", {"shift": _as_detected}),
     Mutant("labels: of no concept", {"labels": _of_no_concept}),
     Mutant("labels: those of another concept", {"labels": _other_concept}),
     Mutant("coefficient: the sweep turns back", {"coefficient": _folded}),
-    Mutant("coefficient: five times as large", {"coefficient": _too_far}),
-    Mutant("coefficient: always 0", {"coefficient": _nowhere}),
+    Mutant("coefficient: twice as large", {"coefficient": _too_far}),
+    Mutant("coefficient: a quarter", {"coefficient": _too_little}),
     Mutant("steered: at coefficient 0, too", {"steered": _never_zero}),
     Mutant("steered: hooks stay", {"steered": _leaking}),
     Mutant("steered: blocks' inputs", {"steered": _hooked(_add, before=True)}),
