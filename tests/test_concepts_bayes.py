@@ -121,6 +121,16 @@ def test_the_rank_of_a_quadratic_logit_is_blind_to_units(size):
     assert abs(abs(quadratic_logit_space(v, [0, 0], narrow, size * np.eye(2))[:, 0] @ v) - 1) < 1e-9
 
 
+def test_the_rank_of_a_quadratic_logit_for_covariances_of_many_sizes():
+    eye, v = np.eye(2), np.array([3.0, 1.0]) / np.sqrt(10)
+    wide = np.diag([1e13, 1.0])  # Σ⁻¹Δ is short
+    assert quadratic_logit_space([1, 0], [0, 0], wide, wide).shape == (2, 1)
+    close = np.diag([1.0, 1 + 1e-8])  # D is small
+    assert quadratic_logit_space([1, 0], [0, 0], eye, close).shape == (2, 2)
+    narrow = eye - (1 - 1e-6) * np.outer(v, v)  # D is large
+    assert quadratic_logit_space(v, [0, 0], eye, narrow).shape == (2, 1)
+
+
 def test_the_top_eigenvector_can_miss_the_linear_discriminant():
     agop = quadratic_logit_agop([1, 0], [0, 0], np.eye(2), np.diag([1.0, 4.0]))
     assert np.allclose(agop, np.diag([1, 45 / 32]))

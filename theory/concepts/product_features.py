@@ -158,8 +158,8 @@ def _whitened(
     first: ArrayLike, second: ArrayLike, covariance: ArrayLike
 ) -> tuple[RealArray, RealArray, float, float]:
     """Σ⁻¹au, Σ⁻¹bw, p and q, checked."""
-    u, sigma = _feature("first", first, covariance)
-    w, _ = _feature("second", second, covariance)
+    u, sigma = feature("first", first, covariance)
+    w, _ = feature("second", second, covariance)
     values, vectors = definite_eigenvalues(sigma)
     sizes = [float(np.abs(x).max()) for x in (u, w)]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -176,7 +176,13 @@ def _whitened(
     return whitened[0], whitened[1], p, q
 
 
-def _feature(name: str, value: ArrayLike, covariance: ArrayLike) -> tuple[RealArray, RealArray]:
+def feature(name: str, value: ArrayLike, covariance: ArrayLike) -> tuple[RealArray, RealArray]:
+    """Return a vector, shape (d,), not zero, and Σ, perhaps singular.
+
+    Raises:
+        TypeError: As `half_difference_and_covariance`.
+        ValueError: Likewise.
+    """
     try:
         return half_difference_and_covariance(value, covariance)
     except ValueError as error:

@@ -25,7 +25,8 @@ from ..arrays import RealArray
 from ..derivation import Derivation, Step, first_nonzero
 from ..rfm.doubles import representable
 from ..validation import positive
-from .class_moments import half_difference_and_covariance, real_number
+from .class_moments import real_number
+from .product_features import feature
 from .product_probes import seen_apart
 
 STEEPNESS = sympy.Symbol("kappa", positive=True)
@@ -78,8 +79,8 @@ def product_logistic_agop(
         array([[0.036157, 0.      ],
                [0.      , 0.036157]])
     """
-    u, S = _feature("first", first, covariance)
-    w, _ = _feature("second", second, covariance)
+    u, S = feature("first", first, covariance)
+    w, _ = feature("second", second, covariance)
     beta = positive("slope", slope)
     with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is refused by name
         one, two = (representable("a feature's variance", v @ S @ v) ** 0.5 for v in (u, w))
@@ -127,13 +128,6 @@ def _scaled_bessel(order: int, q: RealArray) -> RealArray:
     """e^q K_ν(q), beyond `FAR` by its first two terms for large q."""
     far = np.sqrt(np.pi / (2 * q)) * (1 + (4 * order**2 - 1) / (8 * q))
     return np.asarray(np.where(q < FAR, special.kve(order, np.minimum(q, FAR)), far))
-
-
-def _feature(name: str, value: ArrayLike, covariance: ArrayLike) -> tuple[RealArray, RealArray]:
-    try:
-        return half_difference_and_covariance(value, covariance)
-    except ValueError as error:
-        raise ValueError(str(error).replace("half_difference", name)) from None
 
 
 def _arguments(steepness: float, correlation: float) -> tuple[float, float]:
